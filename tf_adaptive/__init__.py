@@ -1,0 +1,31 @@
+"""Image classifiers that spend less computation on easy pictures."""
+
+from tf_adaptive.checkpoints import load_pytorch_weights
+from tf_adaptive.early_exit import EarlyExit
+from tf_adaptive.errors import InputError
+from tf_adaptive.models import MSDNet
+from tf_adaptive.policies import (
+    choose_exits,
+    confidence_scores,
+    exit_fractions,
+    thresholds_for_budget,
+)
+from tf_adaptive.profile import ExitCost, profile
+from tf_adaptive.stages import Stage, split_stages
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "EarlyExit",
+    "ExitCost",
+    "InputError",
+    "MSDNet",
+    "Stage",
+    "choose_exits",
+    "confidence_scores",
+    "exit_fractions",
+    "load_pytorch_weights",
+    "profile",
+    "split_stages",
+    "thresholds_for_budget",
+]

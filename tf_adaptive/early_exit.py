@@ -1,0 +1,171 @@
+"""Runs a batch through the stages and drops each sample as soon as it is done."""
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tf_adaptive.errors import InputError, check_choice
+from tf_adaptive.policies import MEASURES, check_thresholds, confidence_scores
+from tf_adaptive.stages import split_stages
+
+
+class EarlyExit:
+    """A multi-exit model that stops computing where it is sure enough.
+
+    A sample leaves at the first exit k whose confidence is at least threshold k, the last exit
+    takes the rest (Huang et al. 2018, budgeted batch classification). Between two stages the
+    samples that left are dropped, so the next stage computes a smaller batch; a stage that nobody
+    reaches is not run. All of it is one graph function of a batch of any size, 0 included.
+
+    Args:
+        model: functional `keras.Model` with K exits, as `split_stages` takes.
+        thresholds: K − 1 numbers in [0, 1].
+        measure: confidence of `tf_adaptive.policies.confidence_scores`.
+
+    Raises:
+        InputError: what `split_stages` raises; thresholds of the wrong number, outside [0, 1] or
+            NaN; an unknown measure.
+    """
+
+    def __init__(self, model, thresholds, *, measure="max_probability"):
+        check_choice("measure", measure, MEASURES)
+        self.stages = split_stages(model)
+        self.thresholds = check_thresholds(thresholds, len(self.stages))
+        self.measure = measure
+        self._input_specs = [
+            tf.TensorSpec((None, *tensor.shape[1:]), tensor.dtype) for tensor in model.inputs
+        ]
+        self._num_classes = model.outputs[0].shape[-1]
+        self._run = tf.function(self._run_stages, input_signature=self._input_specs)
+
+    def __call__(self, images):
+        """Classifies a batch.
+
+        Args:
+            images: float `(batch, height, width, channels)`, normalised as in training; for a
+                model of several inputs, their structure.
+
+        Returns:
+            Dictionary, in the order of `images`: "class" int32 `(batch,)`, "probabilities"
+            float32 `(batch, classes)` of the exit the image left at, "exit" int32 `(batch,)`
+            counted from 1.
+
+        Raises:
+            InputError: images of the wrong rank, dtype, size or channel count.
+        """
+        inputs = keras.tree.flatten(images)
+        if len(inputs) != len(self._input_specs):
+            raise InputError(
+                f"`images` must be the model's {len(self._input_specs)} inputs. "
+                f"Received: {len(inputs)}"
+            )
+        checked = map(_checked, inputs, self._input_specs)
+        return self._run(*checked)
+
+    def predict(self, images, *, batch_size=256):
+        """Classifies any number of images.
+
+        Args:
+            images: array as `__call__` takes, or a `tf.data.Dataset` of batches: of images, or of
+                `(images, labels)` whose labels are left alone.
+            batch_size: images per batch when `images` is an array.
+
+        Returns:
+            Dictionary as `__call__` gives, of numpy arrays over all images.
+
+        Raises:
+            InputError: as `__call__`; a batch size below 1; no batches.
+        """
+        if isinstance(images, tf.data.Dataset):
+            has_labels = isinstance(images.element_spec, tuple) and len(images.element_spec) > 1
+            batches = (element[0] if has_labels else element for element in images)
+        else:
+            if batch_size < 1:
+                raise InputError(f"`batch_size` must be 1 or more. Received: {batch_size}")
+            count = len(keras.tree.flatten(images)[0])
+            # An empty array is one empty batch, so that its answer has its shapes.
+            batches = (
+                _rows(images, start, start + batch_size)
+                for start in range(0, max(1, count), batch_size)
+            )
+        answers = [self(batch) for batch in batches]
+        if not answers:
+            raise InputError("`images` must hold at least one batch. Received: an empty data set")
+        return {
+            name: np.concatenate([answer[name].numpy() for answer in answers])
+            for name in ("class", "probabilities", "exit")
+        }
+
+    def _run_stages(self, *inputs):
+        batch = tf.shape(inputs[0])[0]
+        probabilities = tf.zeros((batch, self._num_classes))
+        exits = tf.zeros((batch,), "int32")
+        # Rows of the batch that are still on their way, and the state of each.
+        rows = tf.range(batch)
+        state = dict(zip(self.stages[0].takes, inputs, strict=True))
+        for stage in self.stages:
+            done, answer, rows, state = self._run_stage(stage, rows, state)
+            probabilities = tf.tensor_scatter_nd_update(probabilities, done[:, None], answer)
+            exits = tf.tensor_scatter_nd_update(
+                exits, done[:, None], tf.fill(tf.shape(done), stage.number)
+            )
+        return {
+            "class": tf.argmax(probabilities, axis=-1, output_type="int32"),
+            "probabilities": probabilities,
+            "exit": exits,
+        }
+
+    def _run_stage(self, stage, rows, state):
+        """Rows done at this stage, their probabilities, rows that go on, and their state."""
+
+        def run():
+            logits, handed_on = stage(state)
+            probabilities = tf.nn.softmax(tf.cast(logits, "float32"))
+            if stage.number == len(self.stages):
+                return rows, probabilities, rows[:0], []
+            leaves = confidence_scores(logits, self.measure) >= self.thresholds[stage.number - 1]
+            done, stay = (tf.where(chosen)[:, 0] for chosen in (leaves, ~leaves))
+            return (
+                tf.gather(rows, done),
+                tf.gather(probabilities, done),
+                tf.gather(rows, stay),
+                [tf.gather(handed_on[name], stay) for name in stage.state],
+            )
+
+        def skip():
+            return (
+                rows,
+                tf.zeros((0, self._num_classes)),
+                rows,
+                [tf.zeros((0, *t.shape[1:]), t.dtype) for t in stage.state.values()],
+            )
+
+        # Convolutions of an empty batch give the wrong shape, besides being work for nobody.
+        done, answer, rows, kept = tf.cond(tf.size(rows) > 0, run, skip)
+        for tensor, symbolic in zip(kept, stage.state.values(), strict=True):
+            tensor.set_shape((None, *symbolic.shape[1:]))
+        return done, answer, rows, dict(zip(stage.state, kept, strict=True))
+
+
+def _rows(images, start, stop):
+    return keras.tree.map_structure(lambda array: array[start:stop], images)
+
+
+def _checked(images, spec):
+    """One input as the model's dtype, refused when it cannot be meant."""
+    images = tf.convert_to_tensor(images)
+    if spec.dtype.is_floating and not images.dtype.is_floating:
+        raise InputError(
+            "`images` must be floating-point, normalised as in training. "
+            f"Received: dtype {images.dtype.name}"
+        )
+    if not images.shape.is_compatible_with(spec.shape):
+        raise InputError(
+            f"`images` must have the shape {_named(spec.shape)}. Received: {tuple(images.shape)}"
+        )
+    return tf.cast(images, spec.dtype)
+
+
+def _named(shape):
+    sizes = ["any" if size is None else str(size) for size in shape[1:]]
+    return f"(batch, {', '.join(sizes)})"

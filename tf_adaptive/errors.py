@@ -1,0 +1,23 @@
+"""The error for what a user gave, and the checks that many files share."""
+
+import difflib
+
+
+class InputError(ValueError):
+    """Something the user gave is wrong: a name, a value, a file, a shape.
+
+    Programs print its one line and exit with status 2; every other exception is a defect
+    of the package and keeps its traceback.
+    """
+
+
+def check_choice(argument, value, choices):
+    """Refuses a `value` that is not one of `choices`, naming the nearest one."""
+    choices = [str(choice) for choice in choices]
+    if value in choices:
+        return
+    nearest = difflib.get_close_matches(str(value), choices, n=1, cutoff=0.4)
+    hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
+    raise InputError(
+        f"`{argument}` must be one of {', '.join(choices)}. Received: {argument}={value!r}.{hint}"
+    )

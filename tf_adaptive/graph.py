@@ -1,0 +1,157 @@
+"""The calls a functional Keras model is made of, in order, nested models opened up."""
+
+import keras
+from keras.src.models.functional import Functional
+
+from tf_adaptive.errors import InputError
+
+
+def exit_tensors(model):
+    """The exits of a functional model, cheapest first, checked.
+
+    Args:
+        model: functional `keras.Model` whose outputs are a list of K ≥ 2 logits
+            `(batch, classes)`.
+
+    Returns:
+        List of K symbolic tensors.
+
+    Raises:
+        InputError: the model is not functional, has one output, a dictionary of outputs (whose
+            order would be that of the text of its keys), or outputs that are not logits over
+            the same classes.
+    """
+    if not isinstance(model, Functional):
+        raise InputError(
+            "`model` must be a functional keras.Model whose outputs are its exits. "
+            f"Received: {type(model).__name__}"
+        )
+    structure = model.output
+    if isinstance(structure, dict):
+        raise InputError(
+            "`model` must give its exits as a list, in order of cost. "
+            f"Received: a dictionary of {sorted(structure)}"
+        )
+    exits = keras.tree.flatten(structure)
+    if len(exits) < 2:
+        raise InputError(
+            "`model` must have two outputs or more, one per exit. "
+            f"Received: {model.name!r} with {len(exits)}"
+        )
+    shapes = [tuple(logits.shape) for logits in exits]
+    if any(len(shape) != 2 or shape[1] is None for shape in shapes):
+        raise InputError(
+            "Every output of `model` must be logits of shape (batch, classes). "
+            f"Received: shapes {shapes}"
+        )
+    if len({classes for _, classes in shapes}) > 1:
+        raise InputError(
+            "All outputs of `model` must have the same number of classes. "
+            f"Received: {[classes for _, classes in shapes]}"
+        )
+    return exits
+
+
+def calls_before(targets, sources=()):
+    """The calls that compute `targets` from `sources` and from inputs, in an order that runs.
+
+    Args:
+        targets: symbolic tensors wanted.
+        sources: symbolic tensors that are there already.
+
+    Returns:
+        List of Keras nodes (`.operation`, `.arguments`, `.input_tensors`, `.outputs`), each after
+        those it needs; inputs of the model are not calls.
+    """
+    available = {id(tensor) for tensor in sources}
+    order, seen = [], set()
+    pending = [(target, False) for target in reversed(targets)]
+    while pending:
+        tensor, parents_done = pending.pop()
+        node = producer(tensor)
+        if id(tensor) in available or id(node) in seen or node.is_input:
+            continue
+        if parents_done:
+            seen.add(id(node))
+            order.append(node)
+        else:
+            pending.append((tensor, True))
+            pending.extend((parent, False) for parent in reversed(node.input_tensors))
+    return order
+
+
+def producer(tensor):
+    """The call (Keras node) that gives a symbolic tensor."""
+    history = tensor._keras_history
+    return history.operation._inbound_nodes[history.node_index]
+
+
+def run_calls(calls, tensors, call=lambda operation, args, kwargs: operation(*args, **kwargs)):
+    """Runs calls in order on other tensors than those they were recorded on.
+
+    Args:
+        calls: nodes as `calls_before` gives them.
+        tensors: dictionary from `id` of a recorded tensor to the value to use; extended in place
+            by the calls' outputs.
+        call: function of an operation, its arguments and its keyword arguments.
+    """
+    for node in calls:
+        args, kwargs = node.arguments.fill_in(tensors)
+        outputs = keras.tree.flatten(call(node.operation, args, kwargs))
+        tensors.update(zip(map(id, node.outputs), outputs, strict=True))
+
+
+def open_nested(model):
+    """The same model with the calls of nested models in place of the nested models.
+
+    Args:
+        model: functional model; nested functional and sequential models may nest further.
+
+    Returns:
+        `model` itself when nothing is nested, else a functional model that shares all its layers.
+
+    Raises:
+        InputError: two layers of the opened model have the same name.
+    """
+    nested = (Functional, keras.Sequential)
+    if not any(isinstance(layer, nested) for layer in model.layers):
+        return model
+    tensors = {id(tensor): tensor for tensor in model.inputs}
+    run_calls(calls_before(model.outputs), tensors, _call_opened)
+    outputs = [tensors[id(tensor)] for tensor in model.outputs]
+    names = {}
+    for node in calls_before(outputs):
+        if names.setdefault(node.operation.name, node.operation) is not node.operation:
+            raise InputError(
+                "Layers of `model`, those inside nested models included, must have different "
+                f"names. Received: two of the name {node.operation.name!r}"
+            )
+    return keras.Model(model.input, outputs, name=model.name)
+
+
+def _call_opened(operation, args, kwargs):
+    if not isinstance(operation, (Functional, keras.Sequential)):
+        return operation(*args, **kwargs)
+    given = args[0] if args else kwargs["inputs"]
+    # A nested model was called in training, in inference, or as the model around it is.
+    training = {key: kwargs[key] for key in ("training",) if kwargs.get(key) is not None}
+    if isinstance(operation, keras.Sequential):
+        operation = operation._functional
+    if isinstance(given, dict) and not isinstance(operation.input, dict):
+        given = [given[tensor.name] for tensor in operation.inputs]
+    tensors = {
+        # A model gives its inputs their dtype before its first layer sees them.
+        id(tensor): value if value.dtype == tensor.dtype else keras.ops.cast(value, tensor.dtype)
+        for tensor, value in zip(operation.inputs, keras.tree.flatten(given), strict=True)
+    }
+
+    def call(inner, inner_args, inner_kwargs):
+        inner_kwargs = {**inner_kwargs, **_understood(inner, training)}
+        return _call_opened(inner, inner_args, inner_kwargs)
+
+    run_calls(calls_before(operation.outputs), tensors, call)
+    return [tensors[id(tensor)] for tensor in operation.outputs]
+
+
+def _understood(operation, training):
+    return training if getattr(operation, "_call_has_training_arg", False) else {}

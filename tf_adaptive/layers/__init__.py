@@ -1,0 +1,6 @@
+"""Subclassed Keras layers that the networks are built from."""
+
+from tf_adaptive.layers.batch_normalization import BatchNormalization
+from tf_adaptive.layers.conv_unit import ConvUnit
+
+__all__ = ["BatchNormalization", "ConvUnit"]

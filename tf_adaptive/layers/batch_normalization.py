@@ -1,0 +1,53 @@
+"""Batch normalisation that uses the fused operation where it is the faster one."""
+
+import keras
+import tensorflow as tf
+
+
+@keras.saving.register_keras_serializable(package="tf_adaptive")
+class BatchNormalization(keras.layers.BatchNormalization):
+    """`keras.layers.BatchNormalization` over channels, fused in float32.
+
+    Keras 3 composes batch normalisation of elementwise operations. TensorFlow's fused operation
+    trains and infers faster in float32; in bfloat16 it is slower, so there Keras's own form runs.
+    Both keep their statistics in float32, and have the same variables in the same order. In
+    training the fused operation's moving variance takes the unbiased batch variance, as PyTorch's
+    does.
+
+    Args:
+        momentum: share of the old moving statistics kept at each step (PyTorch's 1 − momentum).
+        epsilon: added to the variance.
+        **kwargs: those of `keras.layers.BatchNormalization`.
+
+    Input and output shape: `(batch, height, width, channels)`, float32 or bfloat16.
+    """
+
+    def __init__(self, *, momentum=0.9, epsilon=1e-5, **kwargs):
+        super().__init__(momentum=momentum, epsilon=epsilon, **kwargs)
+
+    def call(self, inputs, training=None, mask=None):
+        fused = (
+            self.compute_dtype == "float32"
+            and len(inputs.shape) == 4
+            and self.axis in (-1, 3)
+            and self.scale
+            and self.center
+            and not self.synchronized
+            and mask is None
+        )
+        if not fused:
+            return super().call(inputs, training=training, mask=mask)
+        use_batch_statistics = bool(training) and self.trainable
+        outputs, mean, variance = tf.compat.v1.nn.fused_batch_norm(
+            inputs,
+            scale=self.gamma.value,
+            offset=self.beta.value,
+            mean=None if use_batch_statistics else self.moving_mean.value,
+            variance=None if use_batch_statistics else self.moving_variance.value,
+            epsilon=self.epsilon,
+            is_training=use_batch_statistics,
+        )
+        if use_batch_statistics:
+            for moving, batch in ((self.moving_mean, mean), (self.moving_variance, variance)):
+                moving.assign(moving * self.momentum + batch * (1.0 - self.momentum))
+        return outputs

@@ -1,0 +1,131 @@
+"""Multiply-accumulates of TensorFlow operations, in the papers' convention.
+
+Convolutions and matrix products count their multiply-accumulates, a linear layer's bias and an
+activation one per element, pooling one per element of each window. Batch normalisation and other
+elementwise arithmetic, resizing, padding, concatenation and reshaping count nothing. Every
+operation is known by one of these rules; another one is an error.
+"""
+
+import math
+
+from tf_adaptive.errors import InputError
+
+_ACTIVATIONS = {
+    *("Elu", "Erf", "Erfc", "LeakyRelu", "Relu", "Relu6", "Selu", "Sigmoid", "Softmax", "Softplus"),
+    *("Softsign", "Tanh"),
+}
+_FREE = {
+    # Batch normalisation and elementwise arithmetic.
+    *("FusedBatchNormV3", "Abs", "Add", "AddN", "AddV2", "Cast", "Div", "DivNoNan", "Exp"),
+    *("Greater", "GreaterEqual", "Less", "LessEqual", "Log", "LogicalAnd", "LogicalNot"),
+    *("Maximum", "Minimum", "Mul", "Neg", "Pow", "RealDiv", "Reciprocal", "Rsqrt", "SelectV2"),
+    *("Sqrt", "Square", "SquaredDifference", "StopGradient", "Sub", "Sum", "IdentityN"),
+    # Reading variables and moving data.
+    *("Const", "Identity", "NoOp", "Placeholder", "ReadVariableOp", "BatchToSpaceND"),
+    *("ConcatV2", "DepthToSpace", "ExpandDims", "Fill", "GatherV2", "MirrorPad", "Pack", "Pad"),
+    *("PadV2", "Prod", "Range", "Reshape", "ResizeArea", "ResizeBicubic", "ResizeBilinear"),
+    *("ResizeNearestNeighbor", "ReverseV2", "Roll", "Shape", "Slice", "SpaceToBatchND"),
+    *("SpaceToDepth", "Split", "SplitV", "Squeeze", "StridedSlice", "Tile", "Transpose"),
+    *("Unpack", "BroadcastTo", "BroadcastArgs", "Equal", "NotEqual", "OnesLike", "ZerosLike"),
+}
+_CALLS = {"PartitionedCall", "StatefulPartitionedCall"}
+
+
+def operation_macs(operation, asked_by):
+    """Multiply-accumulates of one operation of a traced graph, for one image.
+
+    Args:
+        operation: a `tf.Operation` of static shapes, batch 1.
+        asked_by: name of the layer it belongs to, for the error.
+
+    Returns:
+        int.
+
+    Raises:
+        InputError: there is no rule for the operation, or its shape is not known.
+    """
+    kind = operation.type
+    if kind in _FREE:
+        return 0
+    if kind in _ACTIVATIONS:
+        return _size(operation.outputs[0], asked_by)
+    if kind in _CALLS:
+        body = operation.graph._get_function(operation.get_attr("f").name).graph
+        return sum(operation_macs(inner, asked_by) for inner in body.get_operations())
+    if kind in _RULES:
+        return _RULES[kind](operation, asked_by)
+    raise InputError(
+        f"`model` must be made of operations whose cost is known. Received: {kind!r} "
+        f"({operation.name!r}) in the layer {asked_by!r}"
+    )
+
+
+def _convolution(operation, asked_by):
+    height, width, inputs_of_a_group, _ = operation.inputs[1].shape
+    return _size(operation.outputs[0], asked_by) * height * width * inputs_of_a_group
+
+
+def _depthwise_convolution(operation, asked_by):
+    height, width, _, _ = operation.inputs[1].shape
+    return _size(operation.outputs[0], asked_by) * height * width
+
+
+def _transposed_convolution(operation, asked_by):
+    height, width, outputs, _ = operation.inputs[1].shape
+    return _size(operation.inputs[2], asked_by) * height * width * outputs
+
+
+def _matrix_product(operation, asked_by):
+    transposed = "transpose_a" if operation.type == "MatMul" else "adj_x"
+    summed = operation.inputs[0].shape[-2 if operation.get_attr(transposed) else -1]
+    return _size(operation.outputs[0], asked_by) * summed
+
+
+def _einsum(operation, asked_by):
+    operands, result = operation.get_attr("equation").decode().split("->")
+    sizes = {}
+    for labels, operand in zip(operands.split(","), operation.inputs, strict=True):
+        # The axes that "..." stands for are in the result too.
+        first, _, last = labels.partition("...")
+        sizes.update(zip(first, operand.shape, strict=False))
+        sizes.update(zip(reversed(last), reversed(operand.shape), strict=False))
+    summed = [size for label, size in sizes.items() if label not in result]
+    return _size(operation.outputs[0], asked_by) * math.prod(summed)
+
+
+def _bias(operation, asked_by):
+    # Of a linear layer: the papers leave a convolution's bias out.
+    return _size(operation.outputs[0], asked_by) if len(operation.outputs[0].shape) == 2 else 0
+
+
+def _window(operation, asked_by):
+    return _size(operation.outputs[0], asked_by) * math.prod(operation.get_attr("ksize"))
+
+
+def _reduction(operation, asked_by):
+    # Global pooling: its window is all it reads.
+    return _size(operation.inputs[0], asked_by)
+
+
+_RULES = {
+    "Conv2D": _convolution,
+    "DepthwiseConv2dNative": _depthwise_convolution,
+    "Conv2DBackpropInput": _transposed_convolution,
+    "MatMul": _matrix_product,
+    "BatchMatMulV2": _matrix_product,
+    "Einsum": _einsum,
+    "BiasAdd": _bias,
+    "AvgPool": _window,
+    "MaxPool": _window,
+    "Mean": _reduction,
+    "Max": _reduction,
+}
+
+
+def _size(tensor, asked_by):
+    if not tensor.shape.is_fully_defined():
+        raise InputError(
+            "`model` must have static shapes to be counted: give its Input a height and a width. "
+            f"Received: {tensor.shape} in the layer {asked_by!r}"
+        )
+    return tensor.shape.num_elements()

@@ -1,0 +1,197 @@
+"""When a sample leaves: confidence scores, and the thresholds that meet a budget."""
+
+import keras
+import numpy as np
+
+from tf_adaptive.errors import InputError, check_choice
+
+MEASURES = ("max_probability", "entropy", "margin")
+
+
+def confidence_scores(logits, measure="max_probability"):
+    """How sure an exit is of its answer, from 0 (not at all) to 1.
+
+    Runs eagerly on arrays and inside a `tf.function`, with the same bits, always in float32.
+
+    Args:
+        logits: `(..., classes)`, any float dtype, two classes or more.
+        measure: `"max_probability"`, the largest softmax probability; `"entropy"`,
+            `1 - H / log(classes)` with `H` the entropy of the probabilities; or `"margin"`,
+            the largest probability minus the second largest.
+
+    Returns:
+        A float32 tensor `(...)`.
+
+    Raises:
+        InputError: unknown `measure`, or fewer than two classes.
+    """
+    check_choice("measure", measure, MEASURES)
+    logits = keras.ops.convert_to_tensor(logits, dtype="float32")
+    shape = tuple(logits.shape)
+    if not shape or shape[-1] is None or shape[-1] < 2:
+        raise InputError(
+            f"`logits` must be (..., classes) with at least 2 classes. Received: shape={shape}."
+        )
+    probabilities = keras.ops.softmax(logits, axis=-1)
+    if measure == "max_probability":
+        return keras.ops.max(probabilities, axis=-1)
+    if measure == "margin":
+        largest, _ = keras.ops.top_k(probabilities, k=2)
+        return largest[..., 0] - largest[..., 1]
+    # TensorFlow's vectorised log gives a number another last bit by its place in the batch. In
+    # float64 that falls below the rounding to float32, so a sample keeps its confidence when
+    # others leave the batch. The floor keeps 0 · log 0 at 0.
+    probabilities = keras.ops.cast(probabilities, "float64")
+    logarithms = keras.ops.log(keras.ops.maximum(probabilities, np.finfo("float32").tiny))
+    entropy = -keras.ops.sum(probabilities * logarithms, axis=-1) / np.log(shape[-1])
+    return keras.ops.clip(1.0 - keras.ops.cast(entropy, "float32"), 0.0, 1.0)
+
+
+def exit_fractions(p, num_exits):
+    """The share of samples meant to leave at each exit: `q_k ∝ p^k`, k = 1…K.
+
+    A small `p` sends most samples out early, a large one keeps them to the end; Huang et al.
+    2018 (MSDNet), section on budgeted batch classification.
+
+    Args:
+        p: a positive number.
+        num_exits: K, at least 2.
+
+    Returns:
+        A float64 array `(exits,)` that sums to 1.
+
+    Raises:
+        InputError: `p` not positive or too large for its powers, fewer than two exits.
+    """
+    if num_exits < 2:
+        raise InputError(f"`num_exits` must be at least 2. Received: num_exits={num_exits}.")
+    with np.errstate(over="ignore", under="ignore"):
+        powers = np.power(float(p), np.arange(1, num_exits + 1))
+    if not (p > 0 and powers.sum() > 0 and np.isfinite(powers.sum())):
+        raise InputError(f"`p` must be a positive, finite number such as 0.5. Received: p={p}.")
+    return powers / powers.sum()
+
+
+def thresholds_for_budget(confidences, exit_fractions):
+    """Confidence thresholds that let a given share of the samples leave at each exit.
+
+    Exit by exit, among the samples not yet gone and in order of falling confidence, the
+    threshold is the confidence of the floor(N · q_k)-th, N counting all samples, and every
+    remaining sample at or above it leaves (Huang et al. 2018). Where that count is 0, or more
+    than remain, nobody leaves and the threshold is 1.0. Find thresholds on validation samples,
+    never on those they are judged on.
+
+    Args:
+        confidences: `(exits, samples)`, floats in [0, 1], cheapest exit first.
+        exit_fractions: q, `(exits,)`, not negative, summing to 1.
+
+    Returns:
+        Thresholds `(exits - 1,)` in [0, 1] of the dtype of `confidences`; the last exit takes
+        the rest. Where 1.0 says "nobody", a confidence that was rounded to exactly 1.0 still
+        passes it when the thresholds are applied.
+
+    Raises:
+        InputError: wrong shape, NaN, a confidence outside [0, 1], or bad fractions.
+    """
+    confidences = _check_confidences(confidences)
+    num_exits, num_samples = confidences.shape
+    if num_samples == 0:
+        raise InputError(
+            "`confidences` must hold at least one sample. "
+            f"Received: shape={confidences.shape} for (exits, samples)."
+        )
+    fractions = _as_floats("exit_fractions", exit_fractions)
+    if fractions.shape != (num_exits,):
+        raise InputError(
+            f"`exit_fractions` must hold {num_exits} numbers, one per exit. "
+            f"Received: shape={fractions.shape}."
+        )
+    if not (np.all(fractions >= 0) and abs(fractions.sum() - 1) < 1e-4):
+        raise InputError(
+            "`exit_fractions` must not be negative and must sum to 1. "
+            f"Received: exit_fractions={fractions.tolist()}."
+        )
+
+    thresholds = np.ones(num_exits - 1, confidences.dtype)
+    remaining = np.ones(num_samples, bool)
+    for k in range(num_exits - 1):
+        count = int(np.floor(num_samples * fractions[k]))
+        candidates = confidences[k, remaining]
+        if 0 < count <= candidates.size:
+            thresholds[k] = np.partition(candidates, -count)[-count]
+            remaining &= confidences[k] < thresholds[k]
+    return thresholds
+
+
+def choose_exits(confidences, thresholds):
+    """The exit each sample leaves at: the first whose confidence reaches its threshold.
+
+    Compares in float32, as early-exit execution does.
+
+    Args:
+        confidences: `(exits, samples)`, floats in [0, 1]; the last exit's are not looked at.
+        thresholds: `(exits - 1,)`, in [0, 1].
+
+    Returns:
+        An int64 array `(samples,)` of exits, counted from 1.
+
+    Raises:
+        InputError: wrong shape, NaN, or a value outside [0, 1].
+    """
+    confidences = _check_confidences(confidences).astype("float32")
+    num_exits = len(confidences)
+    thresholds = check_thresholds(thresholds, num_exits)
+    leaves = confidences[:-1] >= thresholds[:, np.newaxis]
+    return np.where(leaves.any(axis=0), leaves.argmax(axis=0) + 1, num_exits)
+
+
+def check_thresholds(thresholds, num_exits):
+    """Gives `thresholds` back as a float32 array `(num_exits - 1,)`, or refuses them.
+
+    Args:
+        thresholds: a sequence of `num_exits - 1` numbers in [0, 1].
+        num_exits: K.
+
+    Raises:
+        InputError: wrong length, not numbers, NaN, or a value outside [0, 1].
+    """
+    values = _as_floats("thresholds", thresholds)
+    if values.shape != (num_exits - 1,):
+        raise InputError(
+            f"`thresholds` must hold {num_exits - 1} numbers, one for each of the {num_exits} "
+            f"exits but the last. Received: shape={values.shape}."
+        )
+    # Written so that NaN, which compares false with everything, is refused too.
+    if not np.all((values >= 0) & (values <= 1)):
+        raise InputError(
+            f"`thresholds` must be numbers in [0, 1]. Received: thresholds={values.tolist()}."
+        )
+    return values.astype("float32")
+
+
+def _check_confidences(confidences):
+    values = _as_floats("confidences", confidences)
+    if values.ndim != 2 or len(values) < 2:
+        raise InputError(
+            "`confidences` must be (exits, samples) with at least 2 exits. "
+            f"Received: shape={values.shape}."
+        )
+    bad = ~((values >= 0) & (values <= 1))
+    if bad.any():
+        exit_index, sample = np.argwhere(bad)[0]
+        raise InputError(
+            "`confidences` must be numbers in [0, 1]. "
+            f"Received: {values[exit_index, sample]} at exit {exit_index + 1}, sample {sample}."
+        )
+    return values
+
+
+def _as_floats(argument, values):
+    """`values` as a floating-point array; one that already is keeps its dtype."""
+    try:
+        values = np.asarray(values)
+        return values if values.dtype.kind == "f" else values.astype("float64")
+    except (TypeError, ValueError) as error:
+        raise InputError(
+            f"`{argument}` must be numbers in a regular array. Received: {argument}={values!r}."
+        ) from error

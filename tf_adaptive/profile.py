@@ -1,0 +1,145 @@
+"""What each exit costs: multiply-accumulates, parameters and latency."""
+
+import dataclasses
+import re
+import time
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tf_adaptive.errors import InputError
+from tf_adaptive.graph import exit_tensors, open_nested, run_calls
+from tf_adaptive.operation_costs import operation_macs
+from tf_adaptive.stages import calls_by_stage, split_stages
+
+# Layers of the published networks are named after the block they stand in.
+_NAMED_STAGE = re.compile(r"stage_(\d+)_")
+
+
+@dataclasses.dataclass(frozen=True)
+class ExitCost:
+    """What it takes to get one exit's answer for one image, the exits before it included.
+
+    Attributes:
+        exit: the exit's place, from 1.
+        macs: multiply-accumulates as the papers count them: whole blocks, up to the exit's own.
+        lazy_macs: those of what the exits up to this one need, which is what stages run.
+        parameters: trainable parameters of the whole blocks.
+        latency_ms: median milliseconds for one image; None unless measured.
+    """
+
+    exit: int
+    macs: int
+    lazy_macs: int
+    parameters: int
+    latency_ms: float | None = None
+
+
+def profile(model, *, latency_runs=0):
+    """What each exit of a model costs, counted from the operations it runs.
+
+    The papers' count charges an exit with every layer of its block, also those that only later
+    blocks read. Layers named `stage_<k>_…` belong to block k; any other belongs to the first exit
+    that needs it, which makes both counts the same.
+
+    Args:
+        model: functional `keras.Model` with K exits, as `split_stages` takes; heights and widths
+            of its inputs are given.
+        latency_runs: how often to time each exit on one random image; 0 for not at all.
+
+    Returns:
+        List of K `ExitCost`.
+
+    Raises:
+        InputError: what `split_stages` raises; an operation whose cost is not known; an input
+            without a height or a width.
+    """
+    if latency_runs < 0:
+        raise InputError(f"`latency_runs` must be 0 or more. Received: {latency_runs}")
+    exit_tensors(model)
+    opened = open_nested(model)
+    calls = calls_by_stage(opened)
+    needed_at = [stage for stage, nodes in enumerate(calls, start=1) for _ in nodes]
+    nodes = [node for stage_nodes in calls for node in stage_nodes]
+    charged_at = [
+        min(stage, _named_stage(node.operation))
+        for stage, node in zip(needed_at, nodes, strict=True)
+    ]
+    macs = _macs_of_calls(opened.inputs, nodes)
+    latencies = _latencies(model, latency_runs) if latency_runs else [None] * len(calls)
+    return [
+        ExitCost(
+            exit=number,
+            macs=sum(m for m, stage in zip(macs, charged_at, strict=True) if stage <= number),
+            lazy_macs=sum(m for m, stage in zip(macs, needed_at, strict=True) if stage <= number),
+            parameters=_parameters(
+                node.operation
+                for node, stage in zip(nodes, charged_at, strict=True)
+                if stage <= number
+            ),
+            latency_ms=latency,
+        )
+        for number, latency in enumerate(latencies, start=1)
+    ]
+
+
+def _named_stage(operation):
+    match = _NAMED_STAGE.match(operation.name)
+    return int(match[1]) if match else float("inf")
+
+
+def _macs_of_calls(inputs, nodes):
+    """Multiply-accumulates of each call, from tracing all of them on one image."""
+    traced = []
+
+    def run(*images):
+        graph = tf.compat.v1.get_default_graph()
+        tensors = dict(zip(map(id, inputs), images, strict=True))
+        for node in nodes:
+            before = len(graph.get_operations())
+            run_calls([node], tensors)
+            traced.append((node.operation.name, graph.get_operations()[before:]))
+
+    tf.function(run).get_concrete_function(
+        *(tf.TensorSpec((1, *tensor.shape[1:]), tensor.dtype) for tensor in inputs)
+    )
+    return [sum(operation_macs(o, name) for o in operations) for name, operations in traced]
+
+
+def _parameters(operations):
+    variables = {}
+    for operation in operations:
+        if isinstance(operation, keras.Layer):
+            # Frozen layers keep their parameters; only statistics and seeds are none.
+            for layer in operation._flatten_layers():
+                variables.update({id(v): v for v in layer._trainable_variables})
+    return sum(int(np.prod(variable.shape)) for variable in variables.values())
+
+
+def _latencies(model, runs):
+    """Median milliseconds to each exit, one image at a time."""
+    stages = split_stages(model)
+    rng = np.random.default_rng(0)
+    images = [
+        tf.constant(rng.standard_normal((1, *tensor.shape[1:])), tensor.dtype)
+        for tensor in model.inputs
+    ]
+    medians = []
+    for count in range(1, len(stages) + 1):
+
+        @tf.function
+        def run(images, stages=tuple(stages[:count])):
+            state = dict(zip(stages[0].takes, images, strict=True))
+            for stage in stages:
+                logits, state = stage(state)
+            return logits
+
+        run(images)
+        seconds = []
+        for _ in range(runs):
+            start = time.perf_counter()
+            run(images).numpy()
+            seconds.append(time.perf_counter() - start)
+        medians.append(1000 * float(np.median(seconds)))
+    return medians

@@ -1,0 +1,221 @@
+"""Splits a multi-exit graph into stages that hand on only what later stages read."""
+
+import keras
+
+from tf_adaptive.errors import InputError
+from tf_adaptive.graph import calls_before, exit_tensors, open_nested, producer, run_calls
+
+
+class Stage:
+    """What exit k needs beyond what the exits before it needed.
+
+    Attributes:
+        number: the stage's and its exit's place k, from 1.
+        takes: names of the tensors the stage is given: the state of the stage before; for the
+            first stage, the model's inputs.
+        reads: those of `takes` that the stage computes with; the others it only passes on.
+        writes: names of the state tensors the stage computes.
+        state: what it hands on: dictionary of name to symbolic tensor, first axis the batch.
+        model: functional model from the tensors of `reads` to `[logits, *writes]`.
+    """
+
+    def __init__(self, *, number, takes, reads, writes, state, model):
+        self.number = number
+        self.takes = tuple(takes)
+        self.reads = tuple(reads)
+        self.writes = tuple(writes)
+        self.state = dict(state)
+        self.model = model
+
+    def __call__(self, state):
+        """Runs the stage.
+
+        Args:
+            state: dictionary of name to tensor, as the stage before returned it. The first stage
+                takes what the model takes: images `(batch, height, width, channels)`, or the
+                structure of several inputs.
+
+        Returns:
+            `(logits, state)`: logits `(batch, classes)` of this stage's exit, and the dictionary
+            for the next stage (empty after the last); every tensor's first axis is the batch.
+
+        Raises:
+            InputError: a tensor that the stage reads or passes on is missing.
+        """
+        if self.number == 1 and not isinstance(state, dict):
+            given = keras.tree.flatten(state)
+            if len(given) != len(self.takes):
+                raise InputError(
+                    f"Stage 1 must be given the model's {len(self.takes)} inputs "
+                    f"({', '.join(self.takes)}). Received: {len(given)}"
+                )
+            state = dict(zip(self.takes, given, strict=True))
+        missing = [name for name in self.takes if name not in state]
+        if missing:
+            raise InputError(
+                f"Stage {self.number} must be given the state of the stage before. "
+                f"Missing: {missing[0]!r}. Received: {sorted(state)}"
+            )
+        # The last stage has one output, which Keras gives without a list around it.
+        logits, *written = keras.tree.flatten(self.model([state[name] for name in self.reads]))
+        available = {**state, **dict(zip(self.writes, written, strict=True))}
+        return logits, {name: available[name] for name in self.state}
+
+
+def split_stages(model):
+    """Splits a model with K exits into K stages: run one after another, they are the model.
+
+    Stage k computes the ancestors of exit k that no exit before it needed, and nothing else. The
+    state it hands on is what later stages read, no tensor of it twice: a concatenation whose parts
+    are in the state as well is handed on as its parts and put together again where it is read.
+    Layers are shared with `model`; nested models are opened up.
+
+    Args:
+        model: functional `keras.Model`; its outputs are a list of K ≥ 2 logits
+            `(batch, classes)`, the exits in order of cost.
+
+    Returns:
+        List of K `Stage`.
+
+    Raises:
+        InputError: the outputs are no exits (see `tf_adaptive.graph.exit_tensors`), an exit needs
+            nothing beyond those before it, or a stage would hand on a tensor that has no batch
+            axis.
+    """
+    exit_tensors(model)
+    model = open_nested(model)
+    exits = model.outputs
+    calls = calls_by_stage(model)
+    names = _tensor_names(model.inputs, calls)
+
+    # Backwards: what a stage must be given is what it reads and what the next must be given.
+    states = [[]]
+    for number in range(len(exits), 0, -1):
+        earlier = [*model.inputs, *_outputs(calls[: number - 1])]
+        needed = _read_by([exits[number - 1], *states[0]], earlier)
+        states.insert(0, _without_overlaps(needed, earlier) if number > 1 else list(model.inputs))
+
+    stages = []
+    for number, (logits, before, after) in enumerate(
+        zip(exits, states[:-1], states[1:], strict=True), start=1
+    ):
+        _check_batch_axis(after, names, number, batch=model.inputs[0].shape[0])
+        passed_on = {id(tensor) for tensor in before}
+        written = [tensor for tensor in after if id(tensor) not in passed_on]
+        read = _read_by([logits, *written], before)
+        stages.append(
+            Stage(
+                number=number,
+                takes=[names[id(tensor)] for tensor in before],
+                reads=[names[id(tensor)] for tensor in read],
+                writes=[names[id(tensor)] for tensor in written],
+                state={names[id(tensor)]: tensor for tensor in after},
+                model=_sub_model(read, [logits, *written], names, f"stage_{number}"),
+            )
+        )
+    return stages
+
+
+def calls_by_stage(model):
+    """The calls of each stage of a model without nested models.
+
+    Returns:
+        List of K lists of Keras nodes, each in an order that runs.
+
+    Raises:
+        InputError: an exit needs nothing beyond those before it.
+    """
+    computed = list(model.inputs)
+    stages = []
+    for number, logits in enumerate(model.outputs, start=1):
+        calls = calls_before([logits], sources=computed)
+        if not calls:
+            raise InputError(
+                "Every exit of `model` must need work that the exits before it do not: give the "
+                f"outputs in order of cost, each once. Received: exit {number} needs none"
+            )
+        computed.extend(_outputs([calls]))
+        stages.append(calls)
+    return stages
+
+
+def _outputs(calls_of_stages):
+    return [tensor for calls in calls_of_stages for node in calls for tensor in node.outputs]
+
+
+def _read_by(targets, sources):
+    """Those of `sources` that computing `targets` reads, or that are targets, in their order."""
+    wanted = {id(tensor) for tensor in targets}
+    for node in calls_before(targets, sources):
+        wanted.update(map(id, node.input_tensors))
+    return [tensor for tensor in sources if id(tensor) in wanted]
+
+
+def _without_overlaps(needed, computed):
+    """The same content with nothing twice: overlapping concatenations become their parts.
+
+    Args:
+        needed: tensors, all among `computed`.
+        computed: tensors in the order that the result takes.
+    """
+    tensors = {id(tensor): tensor for tensor in needed}
+    while True:
+        leaves = {key: _concatenated(tensor) for key, tensor in tensors.items()}
+        overlapping = [
+            key
+            for key in tensors
+            if _is_concatenation(tensors[key])
+            and any(leaves[key] & leaves[other] for other in tensors if other != key)
+        ]
+        if not overlapping:
+            return [tensor for tensor in computed if id(tensor) in tensors]
+        largest = max(overlapping, key=lambda key: len(leaves[key]))
+        parts = producer(tensors.pop(largest)).input_tensors
+        tensors.update({id(part): part for part in parts})
+
+
+def _is_concatenation(tensor):
+    return isinstance(producer(tensor).operation, keras.layers.Concatenate)
+
+
+def _concatenated(tensor):
+    """The `id`s of the tensors that a concatenation, also one of concatenations, is made of."""
+    if not _is_concatenation(tensor):
+        return {id(tensor)}
+    return set().union(*map(_concatenated, producer(tensor).input_tensors))
+
+
+def _tensor_names(inputs, calls):
+    """Readable names, the same for the same graph: the layer's, numbered where it is not unique."""
+    tensors = [*inputs, *_outputs(calls)]
+    names = {}
+    taken = {tensor._keras_history.operation.name for tensor in tensors}
+    for tensor in tensors:
+        name = tensor._keras_history.operation.name
+        numbered = (f"{name}_{number}" for number in itertools.count(2))
+        if name in names.values():
+            name = next(other for other in numbered if other not in taken)
+        taken.add(name)
+        names[id(tensor)] = name
+    return names
+
+
+def _check_batch_axis(state, names, number, batch):
+    for tensor in state:
+        if len(tensor.shape) == 0 or tensor.shape[0] != batch:
+            raise InputError(
+                "Every tensor that a stage hands on must have the batch as its first axis. "
+                f"Received: {names[id(tensor)]!r} of shape {tuple(tensor.shape)}, exit {number}"
+            )
+
+
+def _sub_model(sources, targets, names, name):
+    """A functional model from `sources` to `targets` that shares the layers between them."""
+    # The suffix keeps an input apart from a layer of that name that is called again inside.
+    inputs = [
+        keras.Input(batch_shape=t.shape, dtype=t.dtype, name=f"{names[id(t)]}_given")
+        for t in sources
+    ]
+    tensors = dict(zip(map(id, sources), inputs, strict=True))
+    run_calls(calls_before(targets, sources), tensors)
+    return keras.Model(inputs, [tensors[id(target)] for target in targets], name=name)
