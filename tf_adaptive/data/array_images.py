@@ -1,0 +1,104 @@
+"""Images held in memory."""
+
+import numpy as np
+import tensorflow as tf
+
+from tf_adaptive.data.augmentation import random_shift_and_flip
+from tf_adaptive.data.image_dataset import ImageDataset
+from tf_adaptive.data.splits import split_validation
+
+
+class ArrayImages:
+    """One split of a small data set: all its images in one array.
+
+    Args:
+        images: uint8 `(images, height, width, channels)`.
+        labels: int `(images,)`.
+        flip: whether augmentation may flip left to right.
+    """
+
+    def __init__(self, images, labels, *, flip):
+        with tf.device("CPU"):
+            self.images = tf.constant(images, tf.uint8)
+            self.labels = tf.constant(labels, tf.int32)
+        self.image_shape = tuple(images.shape[1:])
+        # 4 pixels at 28 and 32 as in the papers, 1 pixel of the 8 x 8 digits.
+        self.padding = -(-min(images.shape[1:3]) // 8)
+        self.flip = flip
+
+    def __len__(self):
+        return len(self.labels)
+
+    def shuffled_batches(self, batch_size, *, order_seed, augmentation_seed, first_batch):
+        order = np.random.default_rng(order_seed).permutation(len(self))
+
+        def augment(batch, positions):
+            images = random_shift_and_flip(
+                tf.gather(self.images, positions),
+                tf.random.fold_in(augmentation_seed, batch),
+                padding=self.padding,
+                flip=self.flip,
+            )
+            return images, tf.gather(self.labels, positions)
+
+        return (
+            tf.data.Dataset.from_tensor_slices(order[first_batch * batch_size :])
+            .batch(batch_size)
+            .enumerate(first_batch)
+            .map(augment, num_parallel_calls=tf.data.AUTOTUNE)
+        )
+
+    def batches(self, batch_size):
+        return tf.data.Dataset.from_tensor_slices((self.images, self.labels)).batch(batch_size)
+
+    def pictures(self, indices):
+        return list(tf.gather(self.images, indices).numpy())
+
+
+def array_dataset(
+    name,
+    *,
+    class_names,
+    training,
+    test,
+    train_size,
+    validation_size,
+    seed,
+    flip,
+    mean=None,
+    std=None,
+):
+    """An `ImageDataset` of images in memory, a part of the training images held out.
+
+    Args:
+        training, test: `(images, labels)`, see `ArrayImages`.
+        train_size, validation_size, seed: see `tf_adaptive.data.load_dataset`.
+        mean, std: per channel; those of the training images where they are not given.
+    """
+    images, labels = training
+    train, validation = split_validation(
+        labels, train_size=train_size, validation_size=validation_size, seed=seed
+    )
+    if mean is None:
+        mean, std = channel_statistics(images[train])
+    return ImageDataset(
+        name=name,
+        class_names=class_names,
+        mean=mean,
+        std=std,
+        train=ArrayImages(images[train], labels[train], flip=flip),
+        validation=ArrayImages(images[validation], labels[validation], flip=flip),
+        test=ArrayImages(*test, flip=flip),
+    )
+
+
+def channel_statistics(images):
+    """Mean and standard deviation per channel of uint8 images, for pixels in [0, 1]."""
+    channels = images.shape[-1]
+    values = np.arange(256) / 255
+    mean, std = [], []
+    for channel in range(channels):
+        counts = np.bincount(images[..., channel].ravel(), minlength=256)
+        mean.append(np.average(values, weights=counts))
+        std.append(np.sqrt(np.average((values - mean[-1]) ** 2, weights=counts)))
+    return mean, std

@@ -1,0 +1,129 @@
+"""A data set as training and evaluation see it: batches of normalised images."""
+
+import numpy as np
+import tensorflow as tf
+
+from tf_adaptive.errors import InputError, check_choice
+
+
+class ImageDataset:
+    """Training, validation and test images of one data set.
+
+    Args:
+        name: the name it was loaded by.
+        class_names: one name per label.
+        mean, std: one number per channel, for pixels in [0, 1].
+        train, validation, test: the splits, as `ArrayImages`, `FolderImages` or `TfdsImages`.
+
+    Attributes:
+        num_classes: int.
+        image_shape: `(height, width, channels)`.
+        sizes: number of images by split: `{"train": n, "validation": n, "test": n}`.
+    """
+
+    def __init__(self, *, name, class_names, mean, std, train, validation, test):
+        self.name = name
+        self.class_names = tuple(class_names)
+        self.num_classes = len(self.class_names)
+        self.image_shape = train.image_shape
+        self.mean = tuple(float(value) for value in mean)
+        self.std = tuple(float(value) for value in std)
+        self._splits = {"train": train, "validation": validation, "test": test}
+        self.sizes = {split: len(images) for split, images in self._splits.items()}
+
+    def training_batches(self, batch_size, *, epoch, seed, first_batch=0):
+        """Shuffled, augmented, normalised batches of one pass over the training images.
+
+        The same `(seed, epoch)` gives the same bits each time, and the batches from
+        `first_batch` on are those of the whole pass, without the work of those before.
+
+        Args:
+            batch_size: images in a batch; the last batch of the pass holds what is left.
+            epoch: which pass, from 0.
+            seed: what order and augmentation are drawn from, from 0.
+            first_batch: number of batches to leave out at the start.
+
+        Returns:
+            A `tf.data.Dataset` of `(images, labels)`: float32
+            `(batch, height, width, channels)` and int32 `(batch,)`.
+
+        Raises:
+            InputError: an argument that is no whole number or out of range.
+        """
+        check_whole("batch_size", batch_size, least=1)
+        check_whole("epoch", epoch, least=0)
+        check_whole("seed", seed, least=0)
+        check_whole("first_batch", first_batch, least=0)
+        draws = np.random.SeedSequence((seed, epoch)).generate_state(3)
+        batches = self._splits["train"].shuffled_batches(
+            batch_size,
+            order_seed=int(draws[0]),
+            augmentation_seed=tf.constant(draws[1:].astype(np.int32)),
+            first_batch=first_batch,
+        )
+        return self._normalized(batches)
+
+    def batches(self, split, batch_size):
+        """Normalised batches of one split in a fixed order, for evaluation.
+
+        Args:
+            split: "train", "validation" or "test".
+            batch_size: images in a batch; the last batch holds what is left.
+
+        Returns:
+            A `tf.data.Dataset` of `(images, labels)`, see `training_batches`.
+
+        Raises:
+            InputError: an unknown split, or a batch size that is no whole number from 1.
+        """
+        check_choice("split", split, self._splits)
+        check_whole("batch_size", batch_size, least=1)
+        return self._normalized(self._splits[split].batches(batch_size))
+
+    def pictures(self, split, indices):
+        """Images as evaluation sees them, but not normalised: for people to look at.
+
+        Args:
+            split: "train", "validation" or "test".
+            indices: positions in the order of `batches(split)`.
+
+        Returns:
+            A list of uint8 arrays `(height, width, channels)`.
+
+        Raises:
+            InputError: an unknown split, or a position outside it.
+        """
+        check_choice("split", split, self._splits)
+        indices = np.asarray(indices, np.int64)
+        outside = indices[(indices < 0) | (indices >= self.sizes[split])]
+        if outside.size:
+            raise InputError(
+                f"`indices` must be from 0 to {self.sizes[split] - 1} for the {split} images. "
+                f"Received: {outside[0]}."
+            )
+        return self._splits[split].pictures(indices)
+
+    def _normalized(self, batches):
+        scale = 1 / (255 * np.asarray(self.std, np.float32))
+        offset = -np.asarray(self.mean, np.float32) / np.asarray(self.std, np.float32)
+
+        def normalize(images, labels):
+            return tf.cast(images, tf.float32) * scale + offset, labels
+
+        options = tf.data.Options()
+        options.deterministic = True
+        return (
+            batches.map(normalize, num_parallel_calls=tf.data.AUTOTUNE)
+            .prefetch(tf.data.AUTOTUNE)
+            .with_options(options)
+        )
+
+
+def check_whole(argument, value, *, least, most=None):
+    """Refuses a `value` that is no whole number from `least` on, up to `most` where given."""
+    is_whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
+    if not is_whole or value < least or (most is not None and value > most):
+        limits = f"from {least} on" if most is None else f"from {least} to {most}"
+        raise InputError(
+            f"`{argument}` must be a whole number {limits}. Received: {argument}={value!r}."
+        )

@@ -1,0 +1,69 @@
+"""Loads a data set by its name."""
+
+from tf_adaptive.data.digits import load_digits
+from tf_adaptive.data.folder import load_folder
+from tf_adaptive.data.image_dataset import check_whole
+from tf_adaptive.data.tfds_source import load_tfds
+from tf_adaptive.errors import InputError
+
+_FOLDER_PREFIX = "folder:"
+
+
+def load_dataset(
+    name,
+    *,
+    image_size=None,
+    train_size=None,
+    validation_size=None,
+    data_dir=None,
+    seed=0,
+):
+    """Loads images with their classes, and holds a validation split out of the training data.
+
+    Augmentation is the papers': for images in memory a shift by up to an eighth of the side
+    (4 pixels at 32) and a flip, but no flip for digits and letters; for the others a random
+    resized crop and a flip.
+
+    Args:
+        name: "digits" (scikit-learn's, 8 x 8 enlarged), "fashion_mnist", "cifar10",
+            "cifar100", "imagenet2012", another image-classification set of TFDS (as
+            "oxford_iiit_pet"), or "folder:PATH" with class folders, see
+            `tf_adaptive.data.folder.load_folder`.
+        image_size: height and width in pixels. By default 24 for digits, the images' own
+            where all are of one size and fit in memory, and 224 for the others.
+        train_size: keeps only so many of the training images that validation leaves. By
+            default all.
+        validation_size: images held out of the training data. By default 5,000, for
+            ImageNet 50,000, or a tenth where that is less.
+        data_dir: TFDS's folder. By default TFDS's own default.
+        seed: what the split is drawn from: a random part, in the classes' proportions. Data
+            read from TFDS as needed are cut at a place instead, as TFDS shuffled them when it
+            prepared them. The test images never depend on it.
+
+    Returns:
+        An `ImageDataset`.
+
+    Raises:
+        InputError: an unknown name, data that cannot be had, or an argument out of range.
+    """
+    if not isinstance(name, str):
+        raise InputError(f"`name` must be a string. Received: name={name!r}.")
+    for argument, value in (
+        ("image_size", image_size),
+        ("train_size", train_size),
+        ("validation_size", validation_size),
+    ):
+        if value is not None:
+            check_whole(argument, value, least=1)
+    check_whole("seed", seed, least=0, most=2**32 - 1)
+    options = {
+        "image_size": image_size,
+        "train_size": train_size,
+        "validation_size": validation_size,
+        "seed": seed,
+    }
+    if name == "digits":
+        return load_digits(**options)
+    if name.startswith(_FOLDER_PREFIX):
+        return load_folder(name, name.removeprefix(_FOLDER_PREFIX), **options)
+    return load_tfds(name, data_dir=data_dir, **options)

@@ -1,0 +1,262 @@
+"""Image-classification sets of TensorFlow Datasets (TFDS)."""
+
+import difflib
+import tempfile
+
+import numpy as np
+import tensorflow as tf
+import tensorflow_datasets as tfds
+from tensorflow_datasets.core.download.download_manager import NonMatchingChecksumError
+
+from tf_adaptive.data import fashion_mnist
+from tf_adaptive.data.array_images import array_dataset
+from tf_adaptive.data.augmentation import resize
+from tf_adaptive.data.encoded_images import (
+    DEFAULT_IMAGE_SIZE,
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    EncodedImages,
+)
+from tf_adaptive.data.image_dataset import ImageDataset
+from tf_adaptive.data.splits import split_sizes, split_test
+from tf_adaptive.errors import InputError
+
+_USUAL_NAMES = ("digits", "fashion_mnist", "cifar10", "cifar100", "imagenet2012", "folder:PATH")
+
+# Mean and standard deviation per channel that the published experiments used.
+_PUBLISHED_STATISTICS = {
+    "cifar10": ((0.4914, 0.4824, 0.4467), (0.2471, 0.2435, 0.2616)),
+    "cifar100": ((0.5071, 0.4867, 0.4408), (0.2675, 0.2565, 0.2761)),
+}
+
+# Digits and letters, which mean something else or nothing when flipped.
+_NEVER_FLIPPED = ("binarized_mnist", "emnist", "kmnist", "mnist", "omniglot", "svhn_cropped")
+
+_MEMORY_LIMIT = 10**9  # bytes of decoded images
+
+_SHUFFLE_BUFFER = 8_192  # encoded images
+
+
+class TfdsImages(EncodedImages):
+    """One split that is read from TFDS's files as it is needed.
+
+    Shuffling mixes the order of the files with a buffer of 8,192 images; TFDS has shuffled
+    the images across files when it prepared them.
+
+    Args:
+        builder: a prepared `tfds.core.DatasetBuilder`.
+        split: what to read, in TFDS's words, as "train[:-50000]".
+        size: number of images in it.
+        image_size: height and width of the images in a batch.
+    """
+
+    def __init__(self, builder, split, *, size, image_size):
+        channels = builder.info.features["image"].shape[-1]
+        super().__init__(image_size=image_size, channels=channels)
+        self.builder = builder
+        self.split = split
+        self.size = size
+
+    def __len__(self):
+        return self.size
+
+    def _read_shuffled(self, order_seed, first):
+        # Skipped before decoding, which is nearly all of the work.
+        return (
+            self._examples(shuffle_files=True, order_seed=order_seed)
+            .shuffle(_SHUFFLE_BUFFER, seed=order_seed, reshuffle_each_iteration=False)
+            .skip(first)
+        )
+
+    def _read(self, indices):
+        wanted = np.zeros(max(indices, default=-1) + 1, bool)
+        wanted[list(indices)] = True
+        examples = self._examples(shuffle_files=False, order_seed=None)
+        return (
+            examples.take(len(wanted))
+            .enumerate()
+            .filter(lambda position, _: tf.gather(wanted, position))
+            .map(lambda _, example: example)
+        )
+
+    def _examples(self, *, shuffle_files, order_seed):
+        options = tf.data.Options()
+        options.deterministic = True
+        examples = self.builder.as_dataset(
+            split=self.split,
+            shuffle_files=shuffle_files,
+            decoders=tfds.decode.PartialDecoding(
+                {"image": True, "label": True}, decoders={"image": tfds.decode.SkipDecoding()}
+            ),
+            read_config=tfds.ReadConfig(
+                options=options,
+                shuffle_seed=order_seed,
+                shuffle_reshuffle_each_iteration=False,
+                try_autocache=False,
+            ),
+        )
+        return examples.map(lambda example: (example["image"], example["label"]))
+
+
+def load_tfds(name, *, image_size, train_size, validation_size, data_dir, seed):
+    """A TFDS set with the features "image" and "label".
+
+    Small sets of images of one size are held in memory; the others are read as they are
+    needed. A set without a test split is tested on its validation split, as ImageNet is
+    by all, or on a fifth of its training images where it has neither.
+
+    Raises:
+        InputError: a name that TFDS lacks, a set of another kind, or data that are neither
+            prepared nor can be.
+    """
+    builder = _builder(name, data_dir)
+    _check_features(name, builder.info.features)
+    _prepare(name, builder)
+    splits = builder.info.splits
+    if "train" not in splits:
+        raise InputError(
+            f"`name` must be a data set with a train split. Received: name={name!r} "
+            f"with {', '.join(splits)}."
+        )
+    test_split = next((split for split in ("test", "validation") if split in splits), None)
+    shape = builder.info.features["image"].shape
+    count = splits["train"].num_examples + (splits[test_split].num_examples if test_split else 0)
+    if None not in shape and count * np.prod(shape, dtype=np.int64) <= _MEMORY_LIMIT:
+        training = _read_arrays(builder, "train", image_size)
+        if test_split:
+            test = _read_arrays(builder, test_split, image_size)
+        else:
+            images, labels = training
+            rest, held_out = split_test(labels)
+            training, test = (images[rest], labels[rest]), (images[held_out], labels[held_out])
+        mean, std = _PUBLISHED_STATISTICS.get(builder.name, (None, None))
+        return array_dataset(
+            name,
+            class_names=builder.info.features["label"].names,
+            training=training,
+            test=test,
+            train_size=train_size,
+            validation_size=validation_size,
+            seed=seed,
+            flip=builder.name not in _NEVER_FLIPPED,
+            mean=mean,
+            std=std,
+        )
+    return _streamed_dataset(
+        name,
+        builder,
+        test_split=test_split,
+        image_size=image_size or DEFAULT_IMAGE_SIZE,
+        train_size=train_size,
+        validation_size=validation_size,
+    )
+
+
+def _streamed_dataset(name, builder, *, test_split, image_size, train_size, validation_size):
+    def images(split, size):
+        return TfdsImages(builder, split, size=size, image_size=image_size)
+
+    splits = builder.info.splits
+    available = splits["train"].num_examples
+    if test_split:
+        test = images(test_split, splits[test_split].num_examples)
+    else:
+        test_size = available // 5
+        available -= test_size
+        test = images(f"train[{available}:]", test_size)
+    train_size, validation_size = split_sizes(
+        available,
+        train_size=train_size,
+        validation_size=validation_size,
+        default_validation_size=50_000 if builder.name == "imagenet2012" else 5_000,
+    )
+    mean, std = IMAGENET_MEAN, IMAGENET_STD
+    if builder.info.features["image"].shape[-1] == 1:
+        mean, std = [np.mean(mean)], [np.mean(std)]
+    return ImageDataset(
+        name=name,
+        class_names=builder.info.features["label"].names,
+        mean=mean,
+        std=std,
+        train=images(f"train[:{train_size}]", train_size),
+        validation=images(f"train[{available - validation_size}:{available}]", validation_size),
+        test=test,
+    )
+
+
+def _builder(name, data_dir):
+    try:
+        return tfds.builder(name, data_dir=data_dir)
+    except tfds.core.DatasetNotFoundError:
+        # TFDS has many look-alikes, as cifar10_1: the names that are asked for most go first.
+        every_name = tfds.list_builders(with_community_datasets=False)
+        nearest = difflib.get_close_matches(name, _USUAL_NAMES, n=1)
+        nearest = nearest or difflib.get_close_matches(name, every_name, n=1, cutoff=0.4)
+        hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
+        raise InputError(
+            f"`name` must be {', '.join(_USUAL_NAMES)} or another image-classification set of "
+            f"TFDS. Received: name={name!r}.{hint}"
+        ) from None
+    except (ValueError, AssertionError, ImportError) as error:
+        raise InputError(
+            f"`name` must be a data set that TFDS can load. Received: name={name!r}. "
+            f"{_one_line(error)}"
+        ) from error
+
+
+def _check_features(name, features):
+    features = dict(features.items()) if isinstance(features, tfds.features.FeaturesDict) else {}
+    image, label = features.get("image"), features.get("label")
+    if (
+        not isinstance(image, tfds.features.Image)
+        or not isinstance(label, tfds.features.ClassLabel)
+        or image.np_dtype != np.uint8
+        or image.shape[-1] not in (1, 3)
+    ):
+        raise InputError(
+            "`name` must be a data set with the features `image` (grey or colour, 8 bits) and "
+            f"`label` (a class). Received: name={name!r} with {', '.join(features) or 'others'}."
+        )
+
+
+def _prepare(name, builder):
+    """Downloads and prepares, or only prepares where the files are on this machine."""
+    try:
+        if builder.name == "fashion_mnist" and fashion_mnist.has_debian_files():
+            with tempfile.TemporaryDirectory() as folder:
+                fashion_mnist.write_published_files(folder)
+                config = tfds.download.DownloadConfig(manual_dir=folder)
+                builder.download_and_prepare(download_config=config)
+        else:
+            builder.download_and_prepare()
+    # The assertion: files are missing that TFDS asks the user to download by hand.
+    except (
+        OSError,
+        AssertionError,
+        ImportError,
+        NonMatchingChecksumError,
+        tfds.download.DownloadError,
+    ) as error:
+        advice = "Give the `data_dir` where it is prepared, or mend what failed"
+        if builder.name == "fashion_mnist":
+            advice = "Install Debian's package dataset-fashion-mnist, or give the `data_dir`"
+        raise InputError(
+            f"`{name}` is not prepared and could not be prepared. {advice}: {_one_line(error)}"
+        ) from error
+
+
+def _read_arrays(builder, split, image_size):
+    """All images and labels of a split: uint8 `(images, height, width, channels)`, int64."""
+    loaded = builder.as_dataset(
+        split=split,
+        batch_size=-1,
+        decoders=tfds.decode.PartialDecoding({"image": True, "label": True}),
+    )
+    images = loaded["image"]
+    if image_size is not None and images.shape[1:3] != (image_size, image_size):
+        images = resize(images, (image_size, image_size))
+    return images.numpy(), loaded["label"].numpy()
+
+
+def _one_line(error):
+    return " ".join(str(error).split())
