@@ -1,0 +1,162 @@
+"""The report of a trained network: two tables and three figures in a folder."""
+
+import csv
+import os
+import tempfile
+
+import numpy as np
+
+from tf_adaptive import plots
+from tf_adaptive.errors import InputError
+from tf_adaptive.evaluation import (
+    anytime,
+    budgeted,
+    cheapest_budget,
+    confidences_of_exits,
+)
+from tf_adaptive.policies import choose_exits
+
+
+def write_report(
+    directory,
+    validation_logits,
+    test_logits,
+    test_labels,
+    costs,
+    pictures,
+    class_names=None,
+    measure="max_probability",
+):
+    """Writes `anytime.csv`, `budgeted.csv` and the figures into `directory`.
+
+    The figures are `accuracy_against_macs.png`, `exits_along_budget.png` and
+    `first_and_last_exit.png`; the last is drawn at the cheapest budget within half a point of
+    the last exit's accuracy. Each file is put in place whole; where anything fails before
+    that, none is.
+
+    Args:
+        directory: the folder, made when missing; a former report in it is replaced.
+        validation_logits: float `(exits, samples, classes)`, for the thresholds.
+        test_logits: float `(exits, samples, classes)`.
+        test_labels: integers `(samples,)`.
+        costs: one row per exit with `.macs`, `.lazy_macs` and `.parameters`.
+        pictures: a function from a list of test positions to their images, uint8
+            `(height, width, 1 or 3)` each.
+        class_names: a name per class; the class numbers when None.
+        measure: see `policies.confidence_scores`.
+
+    Returns:
+        `(anytime_rows, budget_rows)`, see `evaluation`.
+
+    Raises:
+        InputError: what `anytime` and `budgeted` refuse, a wrong number of class names, or a
+            `directory` that is a file.
+    """
+    directory = os.fspath(directory)
+    if os.path.exists(directory) and not os.path.isdir(directory):
+        raise InputError(f"`directory` must be a folder. Received: the file {directory!r}.")
+    anytime_rows = anytime(test_logits, test_labels, costs)
+    budget_rows = budgeted(validation_logits, test_logits, test_labels, costs, measure)
+    num_classes = test_logits.shape[-1]
+    if class_names is None:
+        class_names = [str(number) for number in range(num_classes)]
+    if len(class_names) != num_classes:
+        raise InputError(
+            f"`class_names` must hold a name for each of the {num_classes} classes of the "
+            f"logits. Received: {len(class_names)} names."
+        )
+
+    figures = {
+        "accuracy_against_macs.png": plots.accuracy_against_macs(anytime_rows, budget_rows),
+        "exits_along_budget.png": plots.exits_along_budget(budget_rows),
+        "first_and_last_exit.png": _first_and_last_exit(
+            anytime_rows, budget_rows, test_logits, test_labels, pictures, class_names, measure
+        ),
+    }
+    os.makedirs(directory, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=directory, prefix=".unfinished-") as unfinished:
+        _write_csv(os.path.join(unfinished, "anytime.csv"), anytime_table(anytime_rows))
+        _write_csv(os.path.join(unfinished, "budgeted.csv"), budget_table(budget_rows))
+        for name, figure in figures.items():
+            figure.savefig(os.path.join(unfinished, name), dpi=200)
+        for name in sorted(os.listdir(unfinished)):
+            os.replace(os.path.join(unfinished, name), os.path.join(directory, name))
+    return anytime_rows, budget_rows
+
+
+def anytime_table(anytime_rows):
+    """The rows of `anytime.csv`: a dict from column to text or number for each exit."""
+    return [
+        {
+            "exit": row.exit,
+            "macs": row.macs,
+            "lazy_macs": row.lazy_macs,
+            "parameters": row.parameters,
+            "accuracy_percent": f"{row.accuracy_percent:.4f}",
+        }
+        for row in anytime_rows
+    ]
+
+
+def budget_table(budget_rows):
+    """The rows of `budgeted.csv`: a dict from column to text or number for each budget."""
+    table = []
+    for row in budget_rows:
+        shares = {f"share_exit_{k}": f"{share:.6f}" for k, share in enumerate(row.shares, 1)}
+        # A float32 prints as the shortest decimal that reads back as the same float32.
+        thresholds = {f"threshold_exit_{k}": str(t) for k, t in enumerate(row.thresholds, 1)}
+        table.append(
+            {
+                "p": row.p,
+                "mean_macs": row.mean_macs,
+                "mean_lazy_macs": row.mean_lazy_macs,
+                "accuracy_percent": f"{row.accuracy_percent:.4f}",
+                **shares,
+                **thresholds,
+            }
+        )
+    return table
+
+
+def _write_csv(path, table):
+    with open(path, "w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, fieldnames=list(table[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(table)
+
+
+def _first_and_last_exit(
+    anytime_rows, budget_rows, test_logits, test_labels, pictures, class_names, measure
+):
+    last_exit = anytime_rows[-1]
+    budget = cheapest_budget(budget_rows, last_exit.accuracy_percent - 0.5)
+    exits = choose_exits(confidences_of_exits(test_logits, measure), budget.thresholds)
+
+    def grid(number, words):
+        left = np.flatnonzero(exits == number)
+        predicted = test_logits[number - 1].argmax(axis=-1)
+        heading = f"{words}: {len(left):,} of {len(exits):,} images"
+        if len(left):
+            accuracy = 100 * np.mean(predicted[left] == test_labels[left])
+            heading += f", {accuracy:.1f} % right"
+        # Evenly spaced over the test set, so that nobody picked them.
+        shown = left[np.linspace(0, len(left) - 1, min(len(left), 20)).round().astype(int)]
+        images = [
+            (picture, predicted[index], test_labels[index])
+            for index, picture in zip(shown, pictures(shown.tolist()), strict=True)
+        ]
+        return heading, images
+
+    title = (
+        f"Budget of {budget.mean_macs / 1e6:,.1f} million MACs per image "
+        f"({100 * budget.mean_macs / last_exit.macs:.0f} % of the whole network), "
+        f"p = {budget.p:g}\n"
+        f"accuracy {budget.accuracy_percent:.1f} % "
+        f"(last exit for all images: {last_exit.accuracy_percent:.1f} %)"
+    )
+    return plots.first_and_last_exit(
+        first=grid(1, "Left at the first exit"),
+        last=grid(len(test_logits), "Needed the last exit"),
+        class_names=class_names,
+        title=title,
+    )
