@@ -51,16 +51,20 @@ class EarlyExit:
             counted from 1.
 
         Raises:
-            InputError: images of the wrong rank, dtype, size or channel count.
+            InputError: images of the wrong rank, dtype, size or channel count, or not as many in
+                every input.
         """
+        _count(images)
+        names = self.stages[0].takes
+        if isinstance(images, dict):
+            images = [images[name] for name in names if name in images]
         inputs = keras.tree.flatten(images)
-        if len(inputs) != len(self._input_specs):
+        if len(inputs) != len(names):
             raise InputError(
-                f"`images` must be the model's {len(self._input_specs)} inputs. "
-                f"Received: {len(inputs)}"
+                f"`images` must be the model's {len(names)} inputs ({', '.join(names)}). "
+                f"Received: {len(inputs)} of them"
             )
-        checked = map(_checked, inputs, self._input_specs)
-        return self._run(*checked)
+        return self._run(*map(_checked, inputs, self._input_specs))
 
     def predict(self, images, *, batch_size=256):
         """Classifies any number of images.
@@ -82,11 +86,10 @@ class EarlyExit:
         else:
             if batch_size < 1:
                 raise InputError(f"`batch_size` must be 1 or more. Received: {batch_size}")
-            count = len(keras.tree.flatten(images)[0])
             # An empty array is one empty batch, so that its answer has its shapes.
             batches = (
                 _rows(images, start, start + batch_size)
-                for start in range(0, max(1, count), batch_size)
+                for start in range(0, max(1, _count(images)), batch_size)
             )
         answers = [self(batch) for batch in batches]
         if not answers:
@@ -137,7 +140,10 @@ class EarlyExit:
                 rows,
                 tf.zeros((0, self._num_classes)),
                 rows,
-                [tf.zeros((0, *t.shape[1:]), t.dtype) for t in stage.state.values()],
+                [
+                    tf.zeros((0, *(size or 0 for size in tensor.shape[1:])), tensor.dtype)
+                    for tensor in stage.state.values()
+                ],
             )
 
         # Convolutions of an empty batch give the wrong shape, besides being work for nobody.
@@ -151,12 +157,24 @@ def _rows(images, start, stop):
     return keras.tree.map_structure(lambda array: array[start:stop], images)
 
 
+def _count(images):
+    """How many images there are, the same in every input."""
+    counts = {tuple(np.shape(array))[:1] for array in keras.tree.flatten(images)}
+    if len(counts) != 1 or () in counts:
+        raise InputError(
+            "`images` must be an array with the batch as its first axis, as many images in each "
+            f"input of several. Received: {keras.tree.map_structure(np.shape, images)}"
+        )
+    return counts.pop()[0]
+
+
 def _checked(images, spec):
     """One input as the model's dtype, refused when it cannot be meant."""
     images = tf.convert_to_tensor(images)
-    if spec.dtype.is_floating and not images.dtype.is_floating:
+    if images.dtype.is_floating != spec.dtype.is_floating:
+        kind = "floating-point" if spec.dtype.is_floating else "integers"
         raise InputError(
-            "`images` must be floating-point, normalised as in training. "
+            f"`images` must be {kind}, normalised as in training. "
             f"Received: dtype {images.dtype.name}"
         )
     if not images.shape.is_compatible_with(spec.shape):

@@ -2,6 +2,8 @@
 
 import difflib
 
+import numpy as np
+
 
 class InputError(ValueError):
     """Something the user gave is wrong: a name, a value, a file, a shape.
@@ -21,3 +23,13 @@ def check_choice(argument, value, choices):
     raise InputError(
         f"`{argument}` must be one of {', '.join(choices)}. Received: {argument}={value!r}.{hint}"
     )
+
+
+def check_whole(argument, value, *, least, most=None):
+    """Refuses a `value` that is no whole number from `least` on, up to `most` where given."""
+    is_whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
+    if not is_whole or value < least or (most is not None and value > most):
+        limits = f"from {least} on" if most is None else f"from {least} to {most}"
+        raise InputError(
+            f"`{argument}` must be a whole number {limits}. Received: {argument}={value!r}."
+        )

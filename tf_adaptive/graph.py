@@ -21,7 +21,7 @@ def exit_tensors(model):
             order would be that of the text of its keys), or outputs that are not logits over
             the same classes.
     """
-    if not isinstance(model, Functional):
+    if not isinstance(model, Functional) or not _is_its_graph(model):
         raise InputError(
             "`model` must be a functional keras.Model whose outputs are its exits. "
             f"Received: {type(model).__name__}"
@@ -113,8 +113,7 @@ def open_nested(model):
     Raises:
         InputError: two layers of the opened model have the same name.
     """
-    nested = (Functional, keras.Sequential)
-    if not any(isinstance(layer, nested) for layer in model.layers):
+    if not any(map(_is_its_graph, model.layers)):
         return model
     tensors = {id(tensor): tensor for tensor in model.inputs}
     run_calls(calls_before(model.outputs), tensors, _call_opened)
@@ -129,8 +128,13 @@ def open_nested(model):
     return keras.Model(model.input, outputs, name=model.name)
 
 
+def _is_its_graph(operation):
+    """Whether it is a model that calls its layers and does nothing besides."""
+    return type(operation).call in (Functional.call, keras.Sequential.call)
+
+
 def _call_opened(operation, args, kwargs):
-    if not isinstance(operation, (Functional, keras.Sequential)):
+    if not _is_its_graph(operation):
         return operation(*args, **kwargs)
     given = args[0] if args else kwargs["inputs"]
     # A nested model was called in training, in inference, or as the model around it is.

@@ -1,6 +1,10 @@
 """Splits a multi-exit graph into stages that hand on only what later stages read."""
 
+import collections
+import itertools
+
 import keras
+from keras.src.ops.numpy import Concatenate
 
 from tf_adaptive.errors import InputError
 from tf_adaptive.graph import calls_before, exit_tensors, open_nested, producer, run_calls
@@ -151,52 +155,50 @@ def _read_by(targets, sources):
     return [tensor for tensor in sources if id(tensor) in wanted]
 
 
-def _without_overlaps(needed, computed):
+def _without_overlaps(tensors, earlier):
     """The same content with nothing twice: overlapping concatenations become their parts.
 
-    Args:
-        needed: tensors, all among `computed`.
-        computed: tensors in the order that the result takes.
+    In the order of `earlier`, all tensors that have been computed.
     """
-    tensors = {id(tensor): tensor for tensor in needed}
+    tensors = {id(tensor): tensor for tensor in tensors}
     while True:
         leaves = {key: _concatenated(tensor) for key, tensor in tensors.items()}
+        times = collections.Counter(itertools.chain.from_iterable(leaves.values()))
         overlapping = [
             key
-            for key in tensors
-            if _is_concatenation(tensors[key])
-            and any(leaves[key] & leaves[other] for other in tensors if other != key)
+            for key, tensor in tensors.items()
+            if _is_concatenation(tensor) and any(times[leaf] > 1 for leaf in leaves[key])
         ]
         if not overlapping:
-            return [tensor for tensor in computed if id(tensor) in tensors]
+            return [tensor for tensor in earlier if id(tensor) in tensors]
         largest = max(overlapping, key=lambda key: len(leaves[key]))
         parts = producer(tensors.pop(largest)).input_tensors
         tensors.update({id(part): part for part in parts})
 
 
 def _is_concatenation(tensor):
-    return isinstance(producer(tensor).operation, keras.layers.Concatenate)
+    return isinstance(producer(tensor).operation, (keras.layers.Concatenate, Concatenate))
 
 
 def _concatenated(tensor):
     """The `id`s of the tensors that a concatenation, also one of concatenations, is made of."""
     if not _is_concatenation(tensor):
-        return {id(tensor)}
-    return set().union(*map(_concatenated, producer(tensor).input_tensors))
+        return [id(tensor)]
+    return [leaf for part in producer(tensor).input_tensors for leaf in _concatenated(part)]
 
 
 def _tensor_names(inputs, calls):
     """Readable names, the same for the same graph: the layer's, numbered where it is not unique."""
     tensors = [*inputs, *_outputs(calls)]
-    names = {}
-    taken = {tensor._keras_history.operation.name for tensor in tensors}
+    tensors_of = {}
     for tensor in tensors:
-        name = tensor._keras_history.operation.name
+        tensors_of.setdefault(tensor._keras_history.operation.name, []).append(tensor)
+    names = {}
+    for name, (first, *others) in tensors_of.items():
+        names[id(first)] = name
         numbered = (f"{name}_{number}" for number in itertools.count(2))
-        if name in names.values():
-            name = next(other for other in numbered if other not in taken)
-        taken.add(name)
-        names[id(tensor)] = name
+        free = (other for other in numbered if other not in tensors_of)
+        names.update(zip(map(id, others), free, strict=False))
     return names
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
-from tf_adaptive.errors import InputError, check_choice
+from tf_adaptive.errors import InputError, check_choice, check_whole
 
 
 class ImageDataset:
@@ -116,14 +116,4 @@ class ImageDataset:
             batches.map(normalize, num_parallel_calls=tf.data.AUTOTUNE)
             .prefetch(tf.data.AUTOTUNE)
             .with_options(options)
-        )
-
-
-def check_whole(argument, value, *, least, most=None):
-    """Refuses a `value` that is no whole number from `least` on, up to `most` where given."""
-    is_whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
-    if not is_whole or value < least or (most is not None and value > most):
-        limits = f"from {least} on" if most is None else f"from {least} to {most}"
-        raise InputError(
-            f"`{argument}` must be a whole number {limits}. Received: {argument}={value!r}."
         )

@@ -2,9 +2,8 @@
 
 from tf_adaptive.data.digits import load_digits
 from tf_adaptive.data.folder import load_folder
-from tf_adaptive.data.image_dataset import check_whole
 from tf_adaptive.data.tfds_source import load_tfds
-from tf_adaptive.errors import InputError
+from tf_adaptive.errors import InputError, check_whole
 
 _FOLDER_PREFIX = "folder:"
 

@@ -1,0 +1,19 @@
+"""Training in a run directory that a killed run continues from."""
+
+from tf_adaptive.training.loop import train
+from tf_adaptive.training.progress import Progress, TerminalProgress
+from tf_adaptive.training.run_directory import finish_run, load_finished_run
+from tf_adaptive.training.schedules import SCHEDULES, learning_rate_schedule
+from tf_adaptive.training.step import TrainStep, sgd
+
+__all__ = [
+    "SCHEDULES",
+    "Progress",
+    "TerminalProgress",
+    "TrainStep",
+    "finish_run",
+    "learning_rate_schedule",
+    "load_finished_run",
+    "sgd",
+    "train",
+]

@@ -1,0 +1,57 @@
+"""The state of a training on disk, so that a killed one continues."""
+
+import tensorflow as tf
+
+from tf_adaptive.errors import InputError
+
+
+class Checkpoints:
+    """The last two checkpoints of a training.
+
+    A checkpoint is whole or not there: its files take their names, and the directory's
+    `checkpoint` file names it, only when all of it is written.
+
+    Args:
+        directory: `pathlib.Path`, made by the first `save`.
+        state: dict of names to a `tf.Variable` or a list of them: what is saved.
+    """
+
+    def __init__(self, directory, state):
+        self._directory = directory
+        self._checkpoint = tf.train.Checkpoint(**state)
+        self._manager = tf.train.CheckpointManager(self._checkpoint, directory, max_to_keep=2)
+
+    def save(self):
+        """Writes the state and deletes the checkpoint before the last."""
+        self._manager.save()
+
+    def restore(self):
+        """Fills the state from the latest checkpoint; nothing on disk changes.
+
+        Raises:
+            InputError: there is no checkpoint, it is damaged, or it is one of another network.
+        """
+        path = self._manager.latest_checkpoint
+        if path is None:
+            raise InputError(
+                f"`run_dir` must hold a checkpoint to continue from. Received: none named by "
+                f"{self._directory / 'checkpoint'}; train in a new directory."
+            )
+        try:
+            self._checkpoint.restore(path).assert_consumed()
+        # TensorFlow's reader lets a few codes through as Python's own errors.
+        except (tf.errors.OpError, IndexError, RuntimeError) as error:
+            raise InputError(
+                f"The checkpoint must be whole. Received: {path}.*, which cannot be read "
+                f"({_first_line(error)}); train in a new directory."
+            ) from error
+        except (AssertionError, ValueError) as error:
+            # Another number of variables is an AssertionError, another shape a ValueError.
+            raise InputError(
+                "The checkpoint must hold the variables of this network and optimizer. "
+                f"Received: {path}.*, which holds others; resume with the settings of its run."
+            ) from error
+
+
+def _first_line(error):
+    return str(error).strip().splitlines()[0].rstrip(".")

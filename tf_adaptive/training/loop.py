@@ -1,0 +1,202 @@
+"""The training loop: epochs, validation, checkpoints and how to continue from them."""
+
+import math
+import pathlib
+import time
+
+import tensorflow as tf
+
+from tf_adaptive.errors import InputError, check_whole
+from tf_adaptive.training.checkpoints import Checkpoints
+from tf_adaptive.training.history import History
+from tf_adaptive.training.progress import Progress
+from tf_adaptive.training.run_directory import check_resumed_run, start_run
+
+# Reading the metrics waits for the step, so they are not read after every one.
+_SECONDS_BETWEEN_REPORTS = 1.0
+
+
+def train(
+    step,
+    dataset,
+    *,
+    epochs,
+    batch_size,
+    seed,
+    run_dir,
+    config,
+    resume=False,
+    may_differ=(),
+    checkpoint_seconds=600.0,
+    checkpoint_steps=None,
+    progress=None,
+):
+    """Trains for some epochs, validating after each, in a run directory.
+
+    A run killed at any point continues with `resume` exactly where its last checkpoint was, and
+    ends with the same weights and the same `history.csv` (times apart) as if it had not been.
+    Checkpoints are written at the start, after each epoch and, within an epoch, when
+    `checkpoint_seconds` or `checkpoint_steps` have passed since the last.
+
+    Columns of `history.csv`: epoch (from 1), learning_rate (of the epoch's last step), loss
+    (mean over the training images), train_accuracy_exit_k and validation_accuracy_exit_k
+    (fractions), images_per_second and seconds (of training, without validation).
+
+    Args:
+        step: a `TrainStep`.
+        dataset: an `ImageDataset`.
+        epochs: passes over the training images.
+        batch_size: images in a batch.
+        seed: what order and augmentation of the images are drawn from.
+        run_dir: directory of the run; see `run_directory`.
+        config: dict of every setting, to be stored or compared; see `start_run`.
+        resume: continue the run in `run_dir` instead of starting one.
+        may_differ: settings that may differ on resuming; see `check_resumed_run`.
+        checkpoint_seconds: time between checkpoints within an epoch.
+        checkpoint_steps: steps between them; None counts only seconds.
+        progress: a `Progress`; None reports nothing.
+
+    Raises:
+        InputError: a number out of range, fewer training images than a batch holds, no
+            validation images, a `run_dir` that does not fit, or a loss that is no longer
+            finite. But for the last, nothing on disk has changed.
+    """
+    check_whole("epochs", epochs, least=1)
+    check_whole("batch_size", batch_size, least=1)
+    check_whole("seed", seed, least=0)
+    if checkpoint_steps is not None:
+        check_whole("checkpoint_steps", checkpoint_steps, least=1)
+    if not checkpoint_seconds > 0:
+        raise InputError(
+            "`checkpoint_seconds` must be above 0. "
+            f"Received: checkpoint_seconds={checkpoint_seconds}."
+        )
+    if dataset.sizes["train"] < batch_size:
+        raise InputError(
+            "`batch_size` must be at most the number of training images, "
+            f"{dataset.sizes['train']}. Received: batch_size={batch_size}."
+        )
+    if not dataset.sizes["validation"]:
+        raise InputError("`dataset` must have validation images. Received: none.")
+
+    training = _Training(step, dataset, epochs, batch_size, seed, progress or Progress())
+    training.open(pathlib.Path(run_dir), config, resume, may_differ)
+    training.run(checkpoint_seconds, checkpoint_steps or math.inf)
+
+
+class _Training:
+    """A training and where it stands."""
+
+    def __init__(self, step, dataset, epochs, batch_size, seed, progress):
+        self._step = step
+        self._dataset = dataset
+        self._epochs = epochs
+        self._batch_size = batch_size
+        self._seed = seed
+        self._progress = progress
+        # Whole epochs done, batches done of the next one, and the seconds they took.
+        self._epoch = tf.Variable(0, dtype=tf.int64)
+        self._batch = tf.Variable(0, dtype=tf.int64)
+        self._seconds = tf.Variable(0.0, dtype=tf.float64)
+
+    def open(self, run_dir, config, resume, may_differ):
+        position = [self._epoch, self._batch, self._seconds]
+        self._checkpoints = Checkpoints(
+            run_dir / "checkpoints", self._step.variables | {"position": position}
+        )
+        if resume:
+            check_resumed_run(run_dir, config, may_differ=may_differ)
+            self._checkpoints.restore()
+        else:
+            start_run(run_dir, config)
+            self._checkpoints.save()
+        self._history = History(run_dir, epochs=int(self._epoch))
+
+    def run(self, checkpoint_seconds, checkpoint_steps):
+        train_size = self._dataset.sizes["train"]
+        self._progress.start(
+            total_images=self._epochs * train_size,
+            done_images=int(self._epoch) * train_size + int(self._batch) * self._batch_size,
+        )
+        try:
+            while int(self._epoch) < self._epochs:
+                self._train_epoch(checkpoint_seconds, checkpoint_steps)
+                self._finish_epoch()
+        finally:
+            self._progress.stop()
+
+    def _train_epoch(self, checkpoint_seconds, checkpoint_steps):
+        batches = self._dataset.training_batches(
+            self._batch_size,
+            epoch=int(self._epoch),
+            seed=self._seed,
+            first_batch=int(self._batch),
+        )
+        batches_left = math.ceil(self._dataset.sizes["train"] / self._batch_size) - int(self._batch)
+        reported = saved = time.monotonic()
+        started = saved - float(self._seconds)
+        unsaved_steps = unreported_images = 0
+        for step, (images, labels) in enumerate(batches, start=1):
+            self._step(images, labels)
+            self._batch.assign_add(1)
+            now = time.monotonic()
+            self._seconds.assign(now - started)
+            unsaved_steps += 1
+            unreported_images += len(labels)
+            if now - reported >= _SECONDS_BETWEEN_REPORTS or step == batches_left:
+                self._report(unreported_images)
+                reported, unreported_images = now, 0
+            # The last batch's checkpoint is the finished epoch's.
+            due = unsaved_steps >= checkpoint_steps or now - saved >= checkpoint_seconds
+            if due and step < batches_left:
+                self._save()
+                saved, unsaved_steps = time.monotonic(), 0
+
+    def _report(self, images):
+        loss, accuracy = self._step.means()
+        if not math.isfinite(loss):
+            raise self._not_finite()
+        self._progress.update(
+            epoch=int(self._epoch) + 1,
+            epochs=self._epochs,
+            images=images,
+            loss=loss,
+            accuracy=accuracy[-1],
+        )
+
+    def _save(self):
+        if not self._step.is_finite():
+            raise self._not_finite()
+        self._checkpoints.save()
+
+    def _not_finite(self):
+        return InputError(
+            "The loss and the weights must stay finite. Received: NaN or infinity at epoch "
+            f"{int(self._epoch) + 1}, step {int(self._batch)}; lower `learning_rate`."
+        )
+
+    def _finish_epoch(self):
+        loss, train_accuracy = self._step.means()
+        validation_accuracy = self._step.accuracy(
+            self._dataset.batches("validation", self._batch_size)
+        )
+        row = {
+            "epoch": int(self._epoch) + 1,
+            "learning_rate": self._step.learning_rate,
+            "loss": loss,
+            **_by_exit("train_accuracy", train_accuracy),
+            **_by_exit("validation_accuracy", validation_accuracy),
+            "images_per_second": self._dataset.sizes["train"] / float(self._seconds),
+            "seconds": float(self._seconds),
+        }
+        self._history.append(row)
+        self._progress.epoch_done(epochs=self._epochs, row=row)
+        self._step.reset()
+        self._epoch.assign_add(1)
+        self._batch.assign(0)
+        self._seconds.assign(0.0)
+        self._save()
+
+
+def _by_exit(name, values):
+    return {f"{name}_exit_{exit}": float(value) for exit, value in enumerate(values, start=1)}

@@ -1,0 +1,63 @@
+"""How far a training is, for a person to look at."""
+
+import sys
+
+import tqdm
+
+
+class Progress:
+    """What a training calls as it goes on; this one shows nothing."""
+
+    def start(self, *, total_images, done_images):
+        """Called first: images of the whole training, and those trained on before resuming."""
+
+    def update(self, *, epoch, epochs, images, loss, accuracy):
+        """Called about once a second.
+
+        Args:
+            epoch, epochs: the current epoch, from 1, of so many.
+            images: trained on since the last call.
+            loss, accuracy: means of the epoch so far; accuracy of the last exit.
+        """
+
+    def epoch_done(self, *, epochs, row):
+        """Called after each epoch's validation with its row of `history.csv`, a dict."""
+
+    def stop(self):
+        """Called last, after an error too."""
+
+
+class TerminalProgress(Progress):
+    """One bar over the whole training on stderr, and a line per epoch on stdout.
+
+    The bar shows the epoch's loss and last-exit accuracy so far, images/s, and the time left of
+    the whole training. Where stderr is no terminal there are only the lines.
+    """
+
+    def start(self, *, total_images, done_images):
+        self._bar = tqdm.tqdm(
+            total=total_images,
+            initial=done_images,
+            unit=" images",
+            dynamic_ncols=True,
+            disable=not sys.stderr.isatty(),
+        )
+
+    def update(self, *, epoch, epochs, images, loss, accuracy):
+        self._bar.set_description(f"epoch {epoch}/{epochs}", refresh=False)
+        self._bar.set_postfix_str(f"loss {loss:.3f}, last exit {accuracy:.2%}", refresh=False)
+        self._bar.update(images)
+
+    def epoch_done(self, *, epochs, row):
+        accuracies = " ".join(
+            f"{100 * value:.2f}" for name, value in row.items() if name.startswith("validation")
+        )
+        self._bar.write(
+            f"epoch {row['epoch']}/{epochs}: loss {row['loss']:.4f}, validation accuracy "
+            f"{accuracies} %, {row['images_per_second']:.0f} images/s, {row['seconds']:.0f} s"
+        )
+        # A redirected stdout would keep the line for hours.
+        sys.stdout.flush()
+
+    def stop(self):
+        self._bar.close()

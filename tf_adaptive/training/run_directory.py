@@ -1,0 +1,155 @@
+"""A run directory: one training's settings, state, numbers and finished model.
+
+config.json    every setting, and the versions it was trained with
+checkpoints/   the last two states of the training
+history.csv    a row per epoch
+tensorboard/   the same numbers as TensorBoard scalars
+model.keras    the trained model; only a finished run has it
+"""
+
+import json
+import pathlib
+import platform
+import zipfile
+
+import keras
+import tensorflow as tf
+
+import tf_adaptive
+from tf_adaptive.errors import InputError
+from tf_adaptive.files import replaced_whole
+
+
+def start_run(run_dir, config):
+    """Makes the directory of a new run and writes its `config.json`.
+
+    Args:
+        run_dir: a directory that is empty or not there yet.
+        config: dict of every setting, in values JSON can hold; "versions" is added to it.
+
+    Raises:
+        InputError: the directory holds a run or anything else, or cannot be made.
+    """
+    run_dir = pathlib.Path(run_dir)
+    if (run_dir / "config.json").exists():
+        raise InputError(
+            "`run_dir` must be new or empty for a new run. "
+            f"Received: {run_dir}, which holds a run; resume it or name another directory."
+        )
+    if run_dir.exists() and (not run_dir.is_dir() or any(run_dir.iterdir())):
+        raise InputError(
+            "`run_dir` must be new or empty for a new run. "
+            f"Received: {run_dir}, which holds something else; name another directory."
+        )
+    versions = {"python": platform.python_version()}
+    versions |= {package.__name__: package.__version__ for package in (tf_adaptive, keras, tf)}
+    text = json.dumps(config | {"versions": versions}, indent=2) + "\n"
+    try:
+        run_dir.mkdir(parents=True, exist_ok=True)
+        with replaced_whole(run_dir / "config.json") as temporary:
+            temporary.write_text(text)
+    except OSError as error:
+        raise InputError(
+            f"`run_dir` must be a directory to write in. Received: {run_dir} ({error.strerror})."
+        ) from error
+
+
+def check_resumed_run(run_dir, config, *, may_differ=()):
+    """Checks that a run is unfinished and was started with the same settings.
+
+    Args:
+        run_dir: directory of a run.
+        config: dict of every setting, as for `start_run`.
+        may_differ: names of settings that do not change what is computed.
+
+    Raises:
+        InputError: not a run, a finished one, or one with another setting, which is named.
+    """
+    run_dir = pathlib.Path(run_dir)
+    stored = read_config(run_dir)
+    if (run_dir / "model.keras").exists():
+        raise InputError(
+            "`run_dir` must hold an unfinished run to resume. "
+            f"Received: {run_dir}, which is finished (it has a model.keras)."
+        )
+    stored.pop("versions", None)
+    config = json.loads(json.dumps(config))
+    for name in [*stored, *(name for name in config if name not in stored)]:
+        before, now = (settings.get(name, "nothing") for settings in (stored, config))
+        if before != now and name not in may_differ:
+            raise InputError(
+                f"`{name}` must be what the run in {run_dir} was started with, {before!r}. "
+                f"Received: {name}={now!r}."
+            )
+
+
+def finish_run(run_dir, model):
+    """Writes `model.keras`, which makes the run a finished one.
+
+    Args:
+        run_dir: directory of a run.
+        model: the trained model, with the dtype policy it is to be used with.
+    """
+    with replaced_whole(pathlib.Path(run_dir) / "model.keras") as temporary:
+        model.save(temporary)
+
+
+def load_finished_run(run_dir):
+    """The settings and the trained model of a finished run.
+
+    Args:
+        run_dir: directory of a run.
+
+    Returns:
+        `(config, model)`: what `config.json` holds, and a `keras.Model`.
+
+    Raises:
+        InputError: not a run, an unfinished one, or a damaged `model.keras`.
+    """
+    run_dir = pathlib.Path(run_dir)
+    config = read_config(run_dir)
+    path = run_dir / "model.keras"
+    if not path.exists():
+        raise InputError(
+            "`run_dir` must hold a finished run. "
+            f"Received: {run_dir}, which has no model.keras yet; resume its training first."
+        )
+    if not _is_whole_archive(path):
+        raise InputError(
+            f"The model file must be whole. Received: {path}, which is damaged; train it again."
+        )
+    return config, keras.saving.load_model(path, compile=False)
+
+
+def read_config(run_dir):
+    """The settings in a run's `config.json`, a dict.
+
+    Raises:
+        InputError: the directory is not a run's, or the file is damaged.
+    """
+    path = pathlib.Path(run_dir) / "config.json"
+    if not path.is_file():
+        raise InputError(
+            f"`run_dir` must be the directory of a run. Received: {run_dir}, "
+            "which has no config.json."
+        )
+    try:
+        config = json.loads(path.read_text())
+    except ValueError as error:
+        raise InputError(
+            f"The settings of a run must be JSON. Received: {path}, which is not ({error})."
+        ) from error
+    if not isinstance(config, dict):
+        raise InputError(
+            f"The settings of a run must be a JSON object. Received: {path}, which is not."
+        )
+    return config
+
+
+def _is_whole_archive(path):
+    """Whether all parts of a `.keras` file, a zip archive, are there with the right checksum."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return archive.testzip() is None
+    except (zipfile.BadZipFile, EOFError):
+        return False
