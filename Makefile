@@ -1,0 +1,44 @@
+# The two commands of a fresh clone are `make demo` and `make test`.
+
+PYTHON ?= $(shell command -v python3.11 || echo python3)
+DEMO_RUN = runs/demo
+BIN = .venv/bin
+
+.PHONY: demo test lint benchmark
+
+demo: .venv/installed
+	rm -rf $(DEMO_RUN)
+	$(MAKE) --no-print-directory $(DEMO_RUN)/report/budgeted.csv
+	$(BIN)/python -m benchmarks.early_exit --run_dir $(DEMO_RUN) \
+		--batch_sizes 256 --budgets 0.3,0.6 --repeats 5
+	@echo "Figures: $(DEMO_RUN)/report/*.png"
+
+test: lint
+	$(BIN)/pytest
+
+lint: .venv/installed-dev
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+
+benchmark: $(DEMO_RUN)/report/budgeted.csv
+	$(BIN)/python -m benchmarks.early_exit --run_dir $(DEMO_RUN)
+	$(BIN)/python -m benchmarks.training
+
+$(DEMO_RUN)/report/budgeted.csv: | .venv/installed
+	rm -rf $(DEMO_RUN)
+	$(BIN)/python -m trainers.train_multi_exit --dataset digits --preset msdnet_cifar_lingrow4 \
+		--epochs 10 --batch_size 32 --schedule cosine --run_dir $(DEMO_RUN)
+
+.venv/installed: requirements.txt pyproject.toml | .venv/pyvenv.cfg
+	$(BIN)/pip install --quiet --editable .
+	touch $@
+
+.venv/installed-dev: requirements-dev.txt .venv/installed
+	$(BIN)/pip install --quiet --requirement requirements-dev.txt
+	touch $@
+
+.venv/pyvenv.cfg:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "error: Python 3.11 or newer is needed. Received: $$($(PYTHON) --version 2>&1);" \
+			"name another one: make PYTHON=/path/to/python3.11" >&2; exit 2; }
+	$(PYTHON) -m venv .venv

@@ -1,0 +1,112 @@
+"""How much time early exit saves, beside how many multiply-accumulates it saves.
+
+    python -m benchmarks.early_exit --run_dir runs/demo
+
+Runs the whole network and `EarlyExit` of a finished run in turn on the same test images, and
+prints the median ratio of their times beside the ratio of their mean MACs: at budgets of the
+run's report, and with thresholds at which half of each stage's images leave.
+"""
+
+import csv
+import pathlib
+import time
+
+import numpy as np
+import tensorflow as tf
+from absl import flags
+
+from tf_adaptive.early_exit import EarlyExit
+from tf_adaptive.errors import InputError
+from tf_adaptive.evaluation import collect_logits, confidences_of_exits
+from tf_adaptive.policies import thresholds_for_budget
+from tf_adaptive.profile import profile
+from tf_adaptive.training.run_directory import load_finished_run
+from trainers import program
+from trainers.reporting import load_run_dataset
+
+_RUN_DIR = flags.DEFINE_string("run_dir", None, "directory of a finished run", required=True)
+_BATCH_SIZES = flags.DEFINE_list("batch_sizes", ["1", "32", "256"], "images in a batch")
+_BUDGETS = flags.DEFINE_list("budgets", ["0.3", "0.6", "1.0"], "p of the report's budgets")
+_REPEATS = flags.DEFINE_integer("repeats", 15, "timed pairs of passes")
+_IMAGES = flags.DEFINE_integer("images", 512, "test images in a pass; 64 at batch 1")
+
+
+def main():
+    config, model = load_finished_run(_RUN_DIR.value)
+    dataset = load_run_dataset(config)
+    costs = profile(model)
+    budgets = _budgets(pathlib.Path(_RUN_DIR.value) / "report" / "budgeted.csv", len(costs))
+    whole = tf.function(
+        lambda images: model(images, training=False),
+        input_signature=[tf.TensorSpec((None, *dataset.image_shape))],
+    )
+    print(
+        f"{'batch':>5} {'policy':<12} {'shares per exit':<30} {'MACs ratio':>10} "
+        f"{'lazy MACs':>10} {'time ratio':>10} {'whole ms/image':>15}"
+    )
+    for text in _BATCH_SIZES.value:
+        batch_size = int(text)
+        count = min(_IMAGES.value, 64) if batch_size == 1 else max(_IMAGES.value, batch_size)
+        # Whole batches only, so that each pass does what its line says.
+        batches = dataset.batches("test", batch_size).take(count // batch_size)
+        logits, _ = collect_logits(model, batches)
+        batches = [images for images, _ in batches]
+        for policy, thresholds in {**budgets, "half leave": _half_leave(logits)}.items():
+            early = EarlyExit(model, thresholds)
+            exits = np.concatenate([early(images)["exit"] for images in batches])
+            shares = np.bincount(exits - 1, minlength=len(costs)) / len(exits)
+            ratio, whole_seconds = _time_ratio(early, whole, batches)
+            print(
+                f"{batch_size:>5} {policy:<12} {' '.join(f'{s:5.2f}' for s in shares):<30} "
+                f"{_mean_ratio(shares, [cost.macs for cost in costs]):>10.3f} "
+                f"{_mean_ratio(shares, [cost.lazy_macs for cost in costs]):>10.3f} "
+                f"{ratio:>10.3f} {1000 * whole_seconds / len(exits):>15.3f}",
+                flush=True,
+            )
+
+
+def _budgets(path, num_exits):
+    """Thresholds of the report by the name of their budget."""
+    if not path.is_file():
+        raise InputError(f"The run must have a report: run trainers.evaluate. Missing: {path}")
+    with path.open(newline="") as file:
+        rows = {row["p"]: row for row in csv.DictReader(file)}
+    unknown = [p for p in _BUDGETS.value if p not in rows]
+    if unknown:
+        raise InputError(f"`budgets` must be among {', '.join(rows)}. Received: {unknown[0]!r}")
+    return {
+        f"p = {p}": [float(rows[p][f"threshold_exit_{k}"]) for k in range(1, num_exits)]
+        for p in _BUDGETS.value
+    }
+
+
+def _half_leave(logits):
+    """Thresholds at which half of the images that reach an exit leave there."""
+    fractions = 0.5 ** np.arange(1, len(logits) + 1)
+    fractions[-1] *= 2
+    return thresholds_for_budget(confidences_of_exits(logits), fractions)
+
+
+def _mean_ratio(shares, macs):
+    return float(shares @ np.array(macs)) / macs[-1]
+
+
+def _time_ratio(early, whole, batches):
+    """Median ratio of the times of one pass, and the median seconds of the whole network's."""
+    pairs = []
+    for _ in range(_REPEATS.value + 1):
+        pairs.append((_seconds(early, batches), _seconds(whole, batches)))
+    # The first pair warms up.
+    pairs = np.array(pairs[1:])
+    return np.median(pairs[:, 0] / pairs[:, 1]), np.median(pairs[:, 1])
+
+
+def _seconds(function, batches):
+    start = time.perf_counter()
+    for images in batches:
+        tf.nest.map_structure(lambda tensor: tensor.numpy(), function(images))
+    return time.perf_counter() - start
+
+
+if __name__ == "__main__":
+    program.run(main)

@@ -1,0 +1,189 @@
+"""What a user can get wrong: one clear line, status 2, and nothing on disk changed."""
+
+import itertools
+import json
+import shutil
+import zipfile
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.trainers.conftest import TRAINING
+from tests.trainers.programs import files, run_program
+
+TRAIN = "trainers.train_multi_exit"
+EVALUATE = "trainers.evaluate"
+PROFILE = "trainers.profile"
+
+
+def refused(directory, name, *arguments):
+    """The line that a program gives up with, after checking how it did."""
+    before = files(directory)
+    finished = run_program(name, *arguments)
+    assert finished.status == 2, finished.stderr
+    assert finished.stdout == ""
+    assert files(directory) == before
+    (line,) = finished.stderr.splitlines()
+    assert line.startswith("error: ")
+    return line
+
+
+@pytest.mark.parametrize(
+    ("flag", "value", "message"),
+    [
+        ("model", "msdnett", "Did you mean 'msdnet'?"),
+        ("preset", "msdnet_cifar_lingro5", "Did you mean 'msdnet_cifar_lingrow5'?"),
+        ("dataset", "digit", "Did you mean 'digits'?"),
+        ("schedule", "cosin", "Did you mean 'cosine'?"),
+        ("precision", "bfloat", "Did you mean 'bfloat16'?"),
+        ("epoch", "2", "Unknown command line flag 'epoch'. Did you mean: epochs ?"),
+        ("epochs", "many", "flag --epochs=many"),
+        ("epochs", "0", "`epochs` must be a whole number from 1 on. Received: epochs=0"),
+        ("batch_size", "0", "`batch_size` must be a whole number from 1 on"),
+        ("batch_size", "129", "`batch_size` must be at most the number of training images, 128"),
+        ("seed", "-1", "`seed` must be a whole number from 0"),
+        ("train_size", "2000", "`train_size` must be from 1 to"),
+        ("validation_size", "0", "`validation_size` must be a whole number from 1 on"),
+        ("learning_rate", "nan", "`learning_rate` must be finite and above 0"),
+        ("momentum", "1", "`momentum` must be at least 0 and below 1"),
+        ("weight_decay", "-1", "`weight_decay` must be finite and at least 0"),
+        ("warmup_epochs", "2", "`warmup_epochs` must be at least 0 and below `epochs`, 2"),
+        ("drop_epochs", "1,x", "`drop_epochs` must be numbers with commas between"),
+        ("drop_epochs", "1,3", "`drop_epochs` must rise and lie between 0 and `epochs`, 2"),
+        ("label_smoothing", "1", "`label_smoothing` must be"),
+        ("exit_weights", "1,1", "`exit_weights` must"),
+        ("checkpoint_seconds", "0", "`checkpoint_seconds` must be above 0"),
+    ],
+)
+def test_training_flags(tmp_path, flag, value, message):
+    run_dir = ("--run_dir", tmp_path / "run")
+    assert message in refused(tmp_path, TRAIN, *TRAINING, *run_dir, f"--{flag}={value}")
+
+
+def test_missing_flag_and_stray_argument(tmp_path):
+    assert "--run_dir must have a value" in refused(tmp_path, TRAIN, *TRAINING)
+    run_dir = tmp_path / "run"
+    line = refused(tmp_path, TRAIN, "digits", "--run_dir", run_dir)
+    assert "no arguments besides flags. Received: 'digits'" in line
+
+
+def test_directory_of_something_else(tmp_path):
+    (tmp_path / "letter.txt").write_text("not a run")
+    line = refused(tmp_path, TRAIN, *TRAINING, "--run_dir", tmp_path)
+    assert "which holds something else" in line
+    line = refused(tmp_path, TRAIN, *TRAINING, "--run_dir", tmp_path / "letter.txt")
+    assert "which holds something else" in line
+    for program in (TRAIN, EVALUATE):
+        resume = (*TRAINING, "--resume") if program == TRAIN else ()
+        line = refused(tmp_path, program, *resume, "--run_dir", tmp_path)
+        assert "must be the directory of a run" in line
+        assert "no config.json" in line
+
+
+@pytest.fixture
+def run_copy(tmp_path, finished_run):
+    return shutil.copytree(finished_run, tmp_path / "run")
+
+
+@pytest.fixture
+def unfinished_run(run_copy):
+    """As if killed after the last checkpoint."""
+    (run_copy / "model.keras").unlink()
+    shutil.rmtree(run_copy / "report")
+    return run_copy
+
+
+def test_another_run(run_copy):
+    line = refused(run_copy, TRAIN, *TRAINING, "--run_dir", run_copy)
+    assert "which holds a run; resume it or name another directory" in line
+    line = refused(run_copy, TRAIN, *TRAINING, "--run_dir", run_copy, "--resume")
+    assert "which is finished" in line
+
+
+def test_unfinished_run(unfinished_run):
+    line = refused(unfinished_run, EVALUATE, "--run_dir", unfinished_run)
+    assert "which has no model.keras yet; resume its training first" in line
+    resume = (*TRAINING, "--run_dir", unfinished_run, "--resume")
+    line = refused(unfinished_run, TRAIN, *resume, "--learning_rate=0.1")
+    assert "`learning_rate` must be what the run in" in line
+    assert "0.05. Received: learning_rate=0.1" in line
+
+
+def test_truncated_checkpoint(unfinished_run):
+    *_, path = sorted((unfinished_run / "checkpoints").glob("ckpt-*.data-*"))
+    path.write_bytes(path.read_bytes()[:100_000])
+    line = refused(unfinished_run, TRAIN, *TRAINING, "--run_dir", unfinished_run, "--resume")
+    assert "The checkpoint must be whole" in line
+    assert path.name.split(".")[0] in line
+
+
+def test_truncated_model(run_copy):
+    path = run_copy / "model.keras"
+    path.write_bytes(path.read_bytes()[:100_000])
+    line = refused(run_copy, EVALUATE, "--run_dir", run_copy)
+    assert f"The model file must be whole. Received: {path}, which is damaged" in line
+
+
+def test_foreign_model(run_copy):
+    with zipfile.ZipFile(run_copy / "model.keras", "w") as archive:
+        archive.writestr("letter.txt", "not a model")
+    assert "model.keras" in refused(run_copy, EVALUATE, "--run_dir", run_copy)
+
+
+def test_foreign_settings(run_copy):
+    (run_copy / "config.json").write_text(json.dumps({"model_type": "another"}))
+    assert "config.json" in refused(run_copy, EVALUATE, "--run_dir", run_copy)
+
+
+def test_evaluation_flags(run_copy):
+    line = refused(run_copy, EVALUATE, "--run_dir", run_copy, "--measure=entropi")
+    assert "Did you mean 'entropy'?" in line
+    line = refused(run_copy, EVALUATE, "--run_dir", run_copy, "--batch_size=0")
+    assert "`batch_size` must be a whole number from 1 on" in line
+
+
+@pytest.mark.parametrize(
+    ("flag", "value", "message"),
+    [
+        ("model", "ms_dnet", "Did you mean 'msdnet'?"),
+        ("preset", "msdnet_lingrow7", "Did you mean 'msdnet_cifar_lingrow7'?"),
+        ("num_classes", "1", "`num_classes` must be 2 or more"),
+        ("image_size", "0", "each a whole number of 1 or more"),
+        ("channels", "0", "each a whole number of 1 or more"),
+        ("latency_runs", "-1", "`latency_runs` must be 0 or more"),
+    ],
+)
+def test_profile_flags(tmp_path, flag, value, message):
+    assert message in refused(tmp_path, PROFILE, f"--{flag}={value}")
+
+
+def picture_folder(folder, class_names):
+    for class_name, number in itertools.product(class_names, range(10)):
+        (folder / class_name).mkdir(parents=True, exist_ok=True)
+        pixels = np.full((8, 8, 3), 20 * number, "uint8")
+        Image.fromarray(pixels).save(folder / class_name / f"{number}.png")
+    return folder
+
+
+def test_folders(tmp_path):
+    def line(folder):
+        arguments = ("--dataset", f"folder:{folder}", "--run_dir", tmp_path / "run")
+        return refused(tmp_path, TRAIN, *arguments)
+
+    assert "must be folder:PATH with a folder" in line(tmp_path / "nowhere")
+
+    one_class = picture_folder(tmp_path / "one class", ["cat"])
+    assert "at least two class folders" in line(one_class)
+
+    empty = picture_folder(tmp_path / "empty", ["cat"])
+    (empty / "dog").mkdir()
+    assert (
+        f"must hold images (.bmp, .gif, .jpeg, .jpg, .png, .webp). Received: {empty / 'dog'}"
+        in (line(empty))
+    )
+
+    unreadable = picture_folder(tmp_path / "unreadable", ["cat", "dog"])
+    path = unreadable / "dog" / "3.png"
+    path.write_bytes(path.read_bytes()[:30])
+    assert f"could not be decoded; mend or remove it: {path}" in line(unreadable)

@@ -1,0 +1,31 @@
+import json
+
+from tests.trainers.programs import run_program
+
+NETWORK = ("--model", "msdnet", "--preset", "msdnet_cifar_lingrow7", "--num_classes", "100")
+PUBLISHED = ["6.86", "14.35", "27.29", "48.45", "76.43", "108.85", "137.28"]
+LAZY = ["5.96", "12.75", "25.25", "45.82", "75.03", "108.85", "137.28"]
+
+
+def test_prints_the_published_numbers():
+    finished = run_program("trainers.profile", *NETWORK)
+    assert finished.status == 0, finished.stderr
+    lines = [line.split() for line in finished.stdout.splitlines()]
+    assert lines[0] == ["million", "MACs,", "published", *PUBLISHED]
+    assert lines[1] == ["million", "MACs,", "lazy", *LAZY]
+    assert lines[2][:2] == ["million", "parameters"]
+    assert len(lines) == 3
+
+
+def test_json_of_other_images_with_latency():
+    network = ("--preset", "msdnet_cifar_lingrow4", "--image_size", "24", "--channels", "1")
+    finished = run_program("trainers.profile", *network, "--latency_runs", "2", "--json")
+    assert finished.status == 0, finished.stderr
+    exits = json.loads(finished.stdout)
+    assert [exit["exit"] for exit in exits] == [1, 2, 3, 4]
+    # The first convolution of one channel has a third of the weights and of the work.
+    assert exits[0]["parameters"] == 299_704 - 2 * 16 * 9
+    assert all(exit["latency_ms"] > 0 for exit in exits)
+    for counts in ([exit[name] for exit in exits] for name in ("macs", "lazy_macs")):
+        assert counts == sorted(counts)
+    assert all(exit["lazy_macs"] <= exit["macs"] for exit in exits)

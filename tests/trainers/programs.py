@@ -1,0 +1,47 @@
+"""Runs the programs as `python -m` does, without loading TensorFlow anew for each."""
+
+import dataclasses
+import multiprocessing
+import os
+import pathlib
+import runpy
+import sys
+import tempfile
+
+# The server loads these and forks a process for each run, before TensorFlow starts a thread.
+_PROCESSES = multiprocessing.get_context("forkserver")
+_PROCESSES.set_forkserver_preload(["trainers.reporting"])
+
+
+@dataclasses.dataclass(frozen=True)
+class Finished:
+    """What a program left: its exit status and what it wrote."""
+
+    status: int
+    stdout: str
+    stderr: str
+
+
+def run_program(name, *arguments):
+    """Runs `python -m NAME ARGUMENTS` to its end."""
+    with tempfile.TemporaryDirectory() as directory:
+        outputs = [pathlib.Path(directory, stream) for stream in ("stdout", "stderr")]
+        process = _PROCESSES.Process(target=_run, args=(name, list(map(str, arguments)), outputs))
+        process.start()
+        process.join()
+        return Finished(process.exitcode, *(output.read_text() for output in outputs))
+
+
+def files(directory):
+    """Every file below a directory, by its path, with its content; folders have None."""
+    return {
+        str(path.relative_to(directory)): path.read_bytes() if path.is_file() else None
+        for path in sorted(directory.rglob("*"))
+    }
+
+
+def _run(name, arguments, outputs):
+    for descriptor, output in enumerate(outputs, start=1):
+        os.dup2(os.open(output, os.O_WRONLY | os.O_CREAT), descriptor)
+    sys.argv = [name, *arguments]
+    runpy.run_module(name, run_name="__main__", alter_sys=True)

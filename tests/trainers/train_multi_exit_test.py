@@ -1,0 +1,124 @@
+import csv
+import json
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from PIL import Image
+
+from tests.trainers.conftest import TRAINING
+from tests.trainers.programs import run_program
+
+REPOSITORY = pathlib.Path(__file__).parents[2]
+FIGURES = ("accuracy_against_macs.png", "exits_along_budget.png", "first_and_last_exit.png")
+
+
+def rows(path):
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_config_holds_every_flag_the_data_and_versions(finished_run):
+    config = json.loads((finished_run / "config.json").read_text())
+    assert config["preset"] == "msdnet_cifar_lingrow4"
+    assert config["batch_size"] == 16
+    assert config["learning_rate"] == 0.05
+    assert config["image_size"] is None
+    assert config["resume"] is False
+    assert config["image_shape"] == [24, 24, 1]
+    assert config["sizes"]["train"] == 128
+    assert config["versions"].keys() == {"python", "tf_adaptive", "keras", "tensorflow"}
+    help_text = run_program("trainers.train_multi_exit", "--help").stdout
+    flags = {
+        line.strip().removeprefix("--").removeprefix("[no]").split(":")[0]
+        for line in help_text.splitlines()
+        if line.strip().startswith("--")
+    }
+    data = {"class_names", "image_shape", "mean", "std", "sizes"}
+    assert flags - {"help", "helpfull", "helpshort", "helpxml"} == (
+        config.keys() - {"versions"} - data
+    )
+    assert config["class_names"] == [str(digit) for digit in range(10)]
+    assert config["image_shape"] == [24, 24, 1]
+
+
+def test_run_directory(finished_run):
+    assert {path.name for path in finished_run.iterdir()} == {
+        "checkpoints",
+        "config.json",
+        "history.csv",
+        "model.keras",
+        "report",
+        "tensorboard",
+    }
+    assert [row["epoch"] for row in rows(finished_run / "history.csv")] == ["1", "2"]
+    assert any((finished_run / "tensorboard").iterdir())
+    assert (finished_run / "checkpoints" / "checkpoint").is_file()
+
+
+def test_report(finished_run):
+    report = finished_run / "report"
+    assert {path.name for path in report.iterdir()} == {"anytime.csv", "budgeted.csv", *FIGURES}
+    assert [row["exit"] for row in rows(report / "anytime.csv")] == ["1", "2", "3", "4"]
+    for row in rows(report / "budgeted.csv"):
+        shares = [float(row[f"share_exit_{exit}"]) for exit in range(1, 5)]
+        assert sum(shares) == pytest.approx(1, abs=1e-5)
+    for name in FIGURES:
+        with Image.open(report / name) as figure:
+            assert min(figure.size) > 400
+
+
+def test_killed_run_continues_bit_for_bit(tmp_path, finished_run):
+    run_dir = tmp_path / "run"
+    arguments = ["--run_dir", str(run_dir), "--checkpoint_seconds", "0.001"]
+    command = [sys.executable, "-m", "trainers.train_multi_exit", *TRAINING, *arguments]
+    process = subprocess.Popen(command, cwd=REPOSITORY)
+    # A checkpoint at the start and after each of eight steps: this is within the second epoch.
+    wanted = run_dir / "checkpoints" / "ckpt-11.index"
+    deadline = time.monotonic() + 300
+    while not wanted.exists():
+        assert process.poll() is None, "the training ended before it could be killed"
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    assert len(rows(run_dir / "history.csv")) == 1
+    assert not (run_dir / "model.keras").exists()
+
+    finished = run_program("trainers.train_multi_exit", *TRAINING, *arguments, "--resume")
+    assert finished.status == 0, finished.stderr
+    assert "epoch 1/2" not in finished.stdout
+    assert "epoch 2/2" in finished.stdout
+    assert without_times(run_dir) == without_times(finished_run)
+    for name in ("anytime.csv", "budgeted.csv"):
+        assert (run_dir / "report" / name).read_bytes() == (
+            finished_run / "report" / name
+        ).read_bytes()
+
+
+def without_times(run_dir):
+    times = ("images_per_second", "seconds")
+    return [
+        {name: text for name, text in row.items() if name not in times}
+        for row in rows(run_dir / "history.csv")
+    ]
+
+
+def test_real_process_answers_in_one_line(tmp_path):
+    command = [sys.executable, "-m", "trainers.train_multi_exit", "--schedule", "cosin"]
+    finished = subprocess.run(
+        [*command, "--run_dir", tmp_path / "run"],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+    )
+    assert finished.returncode == 2
+    assert finished.stdout == ""
+    assert finished.stderr == (
+        "error: `schedule` must be one of multi_step, cosine. Received: schedule='cosin'. "
+        "Did you mean 'cosine'?\n"
+    )
+    assert list(tmp_path.iterdir()) == []

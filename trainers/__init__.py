@@ -1,0 +1,5 @@
+"""Programs, run as `python -m trainers.NAME`."""
+
+from trainers import quiet_start
+
+quiet_start.import_tensorflow()

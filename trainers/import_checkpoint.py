@@ -1,0 +1,41 @@
+"""Turns a published PyTorch checkpoint into a finished run that evaluation and export take.
+
+    python -m trainers.import_checkpoint --model msdnet --preset msdnet_cifar_lingrow7 \
+        --dataset cifar100 --checkpoint model_best.pth.tar --run_dir runs/published
+
+Reading the file needs PyTorch: pip install '.[pytorch]'.
+"""
+
+from absl import flags
+
+from tf_adaptive.checkpoints import load_pytorch_weights, published_num_classes, read_pytorch_file
+from tf_adaptive.training.run_directory import finish_run, start_run
+from trainers import program
+from trainers.networks import build_network
+
+_MODEL = flags.DEFINE_string("model", "msdnet", "network: msdnet")
+_PRESET = flags.DEFINE_string("preset", None, "published configuration", required=True)
+_CHECKPOINT = flags.DEFINE_string("checkpoint", None, "the .pth.tar file", required=True)
+_DATASET = flags.DEFINE_string("dataset", None, "what it was trained on", required=True)
+_DATA_DIR = flags.DEFINE_string("data_dir", None, "where TFDS keeps data sets")
+_IMAGE_SIZE = flags.DEFINE_integer("image_size", None, "pixels a side; the preset's if unset")
+_RUN_DIR = flags.DEFINE_string("run_dir", None, "directory of the new run", required=True)
+
+
+def main():
+    state_dict = read_pytorch_file(_CHECKPOINT.value)
+    size = _IMAGE_SIZE.value
+    model = build_network(
+        _MODEL.value,
+        _PRESET.value,
+        input_shape=None if size is None else (size, size, 3),
+        num_classes=published_num_classes(state_dict),
+    )
+    load_pytorch_weights(model, state_dict)
+    # Evaluation splits the data as training does, whose settings these are.
+    start_run(_RUN_DIR.value, program.flag_values() | {"train_size": None, "validation_size": None})
+    finish_run(_RUN_DIR.value, model)
+
+
+if __name__ == "__main__":
+    program.run(main)

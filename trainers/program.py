@@ -1,0 +1,45 @@
+"""What every program does around its `main`: flags, and errors in one line."""
+
+import sys
+
+from absl import app, flags
+
+from tf_adaptive.errors import InputError
+
+# As shells and absl itself have it: 2 for wrong usage, 130 for Ctrl-C.
+_USAGE_STATUS = 2
+_INTERRUPTED_STATUS = 130
+
+
+def run(main):
+    """Parses the flags and runs `main()`; what the user got wrong is one line and status 2."""
+
+    def run_main(arguments):
+        if len(arguments) > 1:
+            _stop(f"there are no arguments besides flags. Received: {arguments[1]!r}")
+        try:
+            main()
+        except InputError as error:
+            _stop(error)
+        except KeyboardInterrupt:
+            print("\ninterrupted", file=sys.stderr)
+            sys.exit(_INTERRUPTED_STATUS)
+
+    app.run(run_main, flags_parser=_parse_flags)
+
+
+def flag_values():
+    """The program's own flags by name, as parsed."""
+    return {flag.name: flag.value for flag in flags.FLAGS.get_key_flags_for_module(sys.argv[0])}
+
+
+def _parse_flags(arguments):
+    try:
+        return flags.FLAGS(arguments)
+    except flags.Error as error:
+        _stop(error)
+
+
+def _stop(error):
+    print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+    sys.exit(_USAGE_STATUS)

@@ -1,0 +1,95 @@
+"""The report that training and evaluation both end with."""
+
+import pathlib
+import sys
+
+import tqdm
+
+from tf_adaptive.data import load_dataset
+from tf_adaptive.errors import InputError, check_choice, check_whole
+from tf_adaptive.evaluation import cheapest_budget, collect_logits
+from tf_adaptive.policies import MEASURES
+from tf_adaptive.profile import profile
+from tf_adaptive.report import write_report
+from tf_adaptive.training.run_directory import load_finished_run
+
+
+def report_run(run_dir, *, measure="max_probability", batch_size=256, data_dir=None):
+    """Evaluates a finished run, writes its `report/` and prints the exits and a budget.
+
+    Args:
+        run_dir: directory of a finished run.
+        measure: confidence of `tf_adaptive.policies.confidence_scores`.
+        batch_size: images in a batch.
+        data_dir: where TFDS keeps data sets; None for where the run had them.
+
+    Raises:
+        InputError: the run is not finished or damaged, its data cannot be had, an unknown
+            `measure`, or a `batch_size` below 1.
+    """
+    check_choice("measure", measure, MEASURES)
+    check_whole("batch_size", batch_size, least=1)
+    config, model = load_finished_run(run_dir)
+    dataset = load_run_dataset(config, data_dir=data_dir)
+    validation_logits, _ = _logits(model, dataset, "validation", batch_size)
+    test_logits, test_labels = _logits(model, dataset, "test", batch_size)
+    directory = pathlib.Path(run_dir) / "report"
+    anytime_rows, budget_rows = write_report(
+        directory,
+        validation_logits,
+        test_logits,
+        test_labels,
+        profile(model),
+        pictures=lambda indices: dataset.pictures("test", indices),
+        class_names=dataset.class_names,
+        measure=measure,
+    )
+    print(f"\n{'exit':>4} {'M MACs':>9} {'lazy':>9} {'M parameters':>13} {'test accuracy':>14}")
+    for row in anytime_rows:
+        print(
+            f"{row.exit:>4} {row.macs / 1e6:>9.2f} {row.lazy_macs / 1e6:>9.2f} "
+            f"{row.parameters / 1e6:>13.2f} {row.accuracy_percent:>12.2f} %"
+        )
+    last = anytime_rows[-1]
+    near = cheapest_budget(budget_rows, last.accuracy_percent - 0.5)
+    print(
+        f"\nWith early exit, {near.accuracy_percent:.2f} % at {near.mean_macs / 1e6:.2f} M MACs an "
+        f"image: {100 * near.mean_macs / last.macs:.0f} % of the whole network's.\n"
+        f"Tables and figures: {directory}"
+    )
+
+
+def load_run_dataset(config, *, data_dir=None):
+    """The data set a run was trained on, split as it was.
+
+    Args:
+        config: the run's settings.
+        data_dir: where TFDS keeps data sets; None for where the run had them.
+
+    Raises:
+        InputError: a setting is missing, or the data cannot be had.
+    """
+    names = ("dataset", "data_dir", "image_size", "train_size", "validation_size")
+    missing = [name for name in names if name not in config]
+    if missing:
+        raise InputError(
+            "The config.json of a run must hold every setting of its data. "
+            f"Received: one without {', '.join(missing)}."
+        )
+    return load_dataset(
+        config["dataset"],
+        data_dir=data_dir or config["data_dir"],
+        **{name: config[name] for name in names[2:]},
+    )
+
+
+def _logits(model, dataset, split, batch_size):
+    batches = tqdm.tqdm(
+        dataset.batches(split, batch_size),
+        desc=f"{split} images",
+        total=-(-dataset.sizes[split] // batch_size),
+        unit="batch",
+        leave=False,
+        disable=not sys.stderr.isatty(),
+    )
+    return collect_logits(model, batches)

@@ -1,0 +1,137 @@
+"""Trains a network with several exits and reports what each exit and each budget reaches.
+
+    python -m trainers.train_multi_exit --dataset digits --run_dir runs/digits --epochs 20
+
+The defaults of the optimiser are the papers': SGD with Nesterov momentum 0.9, weight decay 1e-4,
+rate 0.1 divided by 10 after a half and three quarters of the epochs.
+"""
+
+import keras
+from absl import flags
+
+from tf_adaptive.data import load_dataset
+from tf_adaptive.errors import InputError, check_choice, check_whole
+from tf_adaptive.losses import check_exit_weights, check_label_smoothing, multi_exit_cross_entropy
+from tf_adaptive.training.loop import train
+from tf_adaptive.training.progress import TerminalProgress
+from tf_adaptive.training.run_directory import finish_run
+from tf_adaptive.training.schedules import learning_rate_schedule
+from tf_adaptive.training.step import TrainStep, sgd
+from trainers import program
+from trainers.networks import build_network
+from trainers.reporting import report_run
+
+_MODEL = flags.DEFINE_string("model", "msdnet", "network: msdnet")
+_PRESET = flags.DEFINE_string("preset", "msdnet_cifar_lingrow5", "published configuration")
+_DATASET = flags.DEFINE_string(
+    "dataset",
+    "digits",
+    "digits, fashion_mnist, cifar10, cifar100, imagenet2012, another TFDS name, or folder:PATH",
+)
+_DATA_DIR = flags.DEFINE_string("data_dir", None, "where TFDS keeps data sets")
+_IMAGE_SIZE = flags.DEFINE_integer("image_size", None, "pixels a side; the data set's own if unset")
+_TRAIN_SIZE = flags.DEFINE_integer("train_size", None, "training images to use; all if unset")
+_VALIDATION_SIZE = flags.DEFINE_integer(
+    "validation_size", None, "images held out of training for thresholds"
+)
+_RUN_DIR = flags.DEFINE_string("run_dir", None, "directory of the run", required=True)
+_RESUME = flags.DEFINE_bool("resume", False, "continue the run in --run_dir")
+_EPOCHS = flags.DEFINE_integer("epochs", 300, "passes over the training images")
+_BATCH_SIZE = flags.DEFINE_integer("batch_size", 64, "images in a batch")
+_SCHEDULE = flags.DEFINE_string("schedule", "multi_step", "multi_step or cosine")
+_LEARNING_RATE = flags.DEFINE_float("learning_rate", 0.1, "highest learning rate")
+_DROP_EPOCHS = flags.DEFINE_list(
+    "drop_epochs", None, "epochs after which multi_step divides by 10; 1/2 and 3/4 if unset"
+)
+_WARMUP_EPOCHS = flags.DEFINE_float("warmup_epochs", 0.0, "epochs of linear warm-up")
+_MOMENTUM = flags.DEFINE_float("momentum", 0.9, "momentum of SGD")
+_NESTEROV = flags.DEFINE_bool("nesterov", True, "Nesterov's form of momentum")
+_WEIGHT_DECAY = flags.DEFINE_float("weight_decay", 1e-4, "L2 on all weights, as in the papers")
+_LABEL_SMOOTHING = flags.DEFINE_float("label_smoothing", 0.0, "label smoothing, in [0, 1)")
+_EXIT_WEIGHTS = flags.DEFINE_list("exit_weights", None, "weight of each exit's loss; 1 if unset")
+_PRECISION = flags.DEFINE_string("precision", "float32", "arithmetic: float32 or bfloat16")
+_SEED = flags.DEFINE_integer("seed", 0, "seed of weights, order and augmentation")
+_CHECKPOINT_SECONDS = flags.DEFINE_float(
+    "checkpoint_seconds", 300.0, "time between checkpoints within an epoch"
+)
+
+# What may change when a run continues: where things are, and how often they are written.
+_MAY_DIFFER = ("run_dir", "data_dir", "resume", "checkpoint_seconds")
+
+
+def main():
+    check_choice("precision", _PRECISION.value, ("float32", "bfloat16"))
+    check_label_smoothing(_LABEL_SMOOTHING.value)
+    check_whole("batch_size", _BATCH_SIZE.value, least=1)
+    check_whole("seed", _SEED.value, least=0, most=2**32 - 1)
+    dataset = load_dataset(
+        _DATASET.value,
+        image_size=_IMAGE_SIZE.value,
+        train_size=_TRAIN_SIZE.value,
+        validation_size=_VALIDATION_SIZE.value,
+        data_dir=_DATA_DIR.value,
+    )
+    keras.utils.set_random_seed(_SEED.value)
+    model = _build(dataset, dtype=None if _PRECISION.value == "float32" else "mixed_bfloat16")
+    exit_weights = check_exit_weights(_numbers(_EXIT_WEIGHTS), len(model.outputs))
+    steps_per_epoch = -(-dataset.sizes["train"] // _BATCH_SIZE.value)
+    schedule = learning_rate_schedule(
+        _SCHEDULE.value,
+        learning_rate=_LEARNING_RATE.value,
+        epochs=_EPOCHS.value,
+        steps_per_epoch=steps_per_epoch,
+        drop_epochs=_numbers(_DROP_EPOCHS),
+        warmup_epochs=_WARMUP_EPOCHS.value,
+    )
+
+    def loss(labels, logits):
+        return multi_exit_cross_entropy(
+            labels, logits, exit_weights=exit_weights, label_smoothing=_LABEL_SMOOTHING.value
+        )[0]
+
+    optimizer = sgd(schedule, momentum=_MOMENTUM.value, nesterov=_NESTEROV.value)
+    train(
+        TrainStep(model, optimizer, loss, weight_decay=_WEIGHT_DECAY.value),
+        dataset,
+        epochs=_EPOCHS.value,
+        batch_size=_BATCH_SIZE.value,
+        seed=_SEED.value,
+        run_dir=_RUN_DIR.value,
+        config=program.flag_values() | dataset.description(),
+        resume=_RESUME.value,
+        may_differ=_MAY_DIFFER,
+        checkpoint_seconds=_CHECKPOINT_SECONDS.value,
+        progress=TerminalProgress(),
+    )
+    # The run's model is a float32 one whatever it was trained in: its exits are what is measured.
+    trained = _build(dataset, dtype="float32")
+    trained.set_weights(model.get_weights())
+    finish_run(_RUN_DIR.value, trained)
+    report_run(_RUN_DIR.value)
+
+
+def _build(dataset, dtype):
+    return build_network(
+        _MODEL.value,
+        _PRESET.value,
+        input_shape=dataset.image_shape,
+        num_classes=dataset.num_classes,
+        dtype=dtype,
+    )
+
+
+def _numbers(flag):
+    """The numbers of a list flag, None when it is unset."""
+    if flag.value is None:
+        return None
+    try:
+        return [float(entry) for entry in flag.value]
+    except ValueError:
+        raise InputError(
+            f"`{flag.name}` must be numbers with commas between. Received: "
+            f"--{flag.name}={','.join(flag.value)}"
+        ) from None
+
+
+if __name__ == "__main__":
+    program.run(main)
