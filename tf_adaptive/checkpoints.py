@@ -1,7 +1,6 @@
 """Published PyTorch weights into our networks."""
 
 import os
-import pickle
 import re
 
 import keras
@@ -87,7 +86,7 @@ def read_pytorch_file(path):
         raise InputError(f"`checkpoint` must be a file. Received: checkpoint={str(path)!r}")
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, OSError, pickle.UnpicklingError, KeyError) as error:
+    except Exception as error:  # Bytes that are no checkpoint fail in any way.
         raise InputError(
             "`checkpoint` must be a whole file of PyTorch weights. "
             f"Received: {str(path)!r}, which is damaged or holds more than weights"
@@ -99,7 +98,7 @@ def read_pytorch_file(path):
             "`checkpoint` must hold a state dict, alone or under 'state_dict'. "
             f"Received: {str(path)!r}, which does not"
         )
-    return {name: tensor.numpy() for name, tensor in content.items()}
+    return {name: tensor.detach().float().numpy() for name, tensor in content.items()}
 
 
 def published_num_classes(state_dict):

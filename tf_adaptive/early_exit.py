@@ -163,7 +163,7 @@ def _count(images):
     if len(counts) != 1 or () in counts:
         raise InputError(
             "`images` must be an array with the batch as its first axis, as many images in each "
-            f"input of several. Received: {keras.tree.map_structure(np.shape, images)}"
+            f"input of several. Received: first axes of {sorted(counts)}"
         )
     return counts.pop()[0]
 

@@ -1,12 +1,15 @@
 """Multiply-accumulates of TensorFlow operations, in the papers' convention.
 
 Convolutions and matrix products count their multiply-accumulates, a linear layer's bias and an
-activation one per element, pooling one per element of each window. Batch normalisation and other
+activation one per element, pooling one per element of each window. Normalisation and other
 elementwise arithmetic, resizing, padding, concatenation and reshaping count nothing. Every
 operation is known by one of these rules; another one is an error.
 """
 
 import math
+
+import numpy as np
+import tensorflow as tf
 
 from tf_adaptive.errors import InputError
 
@@ -103,8 +106,10 @@ def _window(operation, asked_by):
 
 
 def _reduction(operation, asked_by):
-    # Global pooling: its window is all it reads.
-    return _size(operation.inputs[0], asked_by)
+    # Global pooling: its window is all it reads. Over channels it is part of a normalisation.
+    last = len(operation.inputs[0].shape) - 1
+    axes = np.ravel(tf.get_static_value(operation.inputs[1]))
+    return 0 if last in axes or -1 in axes else _size(operation.inputs[0], asked_by)
 
 
 _RULES = {

@@ -59,7 +59,8 @@ def accuracy_against_macs(anytime_rows, budget_rows):
     axes.set_xlim(left=0)
     axes.set_xlabel("MACs per image (millions)", fontsize=LABEL_SIZE)
     axes.set_ylabel("top-1 accuracy (%)", fontsize=LABEL_SIZE)
-    axes.legend(loc="lower right", fontsize=TEXT_SIZE, frameon=False)
+    # Above the axes: whatever the curves' form, it hides none of them.
+    figure.legend(loc="outside upper center", fontsize=TEXT_SIZE, frameon=False)
     axes.grid(color="0.9", linewidth=0.8)
     _bare(axes)
     return figure

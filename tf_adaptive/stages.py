@@ -61,7 +61,8 @@ class Stage:
                 f"Missing: {missing[0]!r}. Received: {sorted(state)}"
             )
         # The last stage has one output, which Keras gives without a list around it.
-        logits, *written = keras.tree.flatten(self.model([state[name] for name in self.reads]))
+        given = [keras.ops.convert_to_tensor(state[name]) for name in self.reads]
+        logits, *written = keras.tree.flatten(self.model(given))
         available = {**state, **dict(zip(self.writes, written, strict=True))}
         return logits, {name: available[name] for name in self.state}
 

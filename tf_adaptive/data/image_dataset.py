@@ -31,6 +31,16 @@ class ImageDataset:
         self._splits = {"train": train, "validation": validation, "test": test}
         self.sizes = {split: len(images) for split, images in self._splits.items()}
 
+    def description(self):
+        """What a user of a model trained on it must know, in values JSON can hold."""
+        return {
+            "class_names": list(self.class_names),
+            "image_shape": list(self.image_shape),
+            "mean": list(self.mean),
+            "std": list(self.std),
+            "sizes": dict(self.sizes),
+        }
+
     def training_batches(self, batch_size, *, epoch, seed, first_batch=0):
         """Shuffled, augmented, normalised batches of one pass over the training images.
 

@@ -55,7 +55,8 @@ class ConvUnit(keras.layers.Layer):
         )
 
     def build(self, input_shape):
-        self.convolution.build(input_shape)
+        # Keras refuses a map that is smaller than the kernel; padded, none is.
+        self.convolution.build((None, None, None, input_shape[-1]))
         self.batch_normalization.build(self.compute_output_shape(input_shape))
 
     def call(self, inputs, training=None):

@@ -60,7 +60,14 @@ class MSDNet(keras.Model):
         scale_bottleneck = tuple(scale_bottleneck)
         check_choice("stem", stem, ("cifar", "imagenet"))
         _check_arguments(
-            input_shape, num_classes, block_layers, scale_growth, scale_bottleneck, reduction
+            input_shape,
+            num_classes,
+            block_layers,
+            num_channels,
+            growth_rate,
+            scale_growth,
+            scale_bottleneck,
+            reduction,
         )
         num_scales = len(scale_growth)
         num_layers = sum(block_layers)
@@ -85,6 +92,11 @@ class MSDNet(keras.Model):
                 width += growth_rate
                 if in_scales > out_scales and reduction > 0:
                     width = math.floor(reduction * width)
+                    if width == 0:
+                        raise InputError(
+                            "`reduction` must leave a channel at each transition. "
+                            f"Received: reduction={reduction}"
+                        )
                     maps = {
                         scale: ConvUnit(
                             width * scale_growth[scale - 1],
@@ -143,7 +155,14 @@ class MSDNet(keras.Model):
 
 
 def _check_arguments(
-    input_shape, num_classes, block_layers, scale_growth, scale_bottleneck, reduction
+    input_shape,
+    num_classes,
+    block_layers,
+    num_channels,
+    growth_rate,
+    scale_growth,
+    scale_bottleneck,
+    reduction,
 ):
     if len(input_shape) != 3 or any(not isinstance(side, int) or side < 1 for side in input_shape):
         raise InputError(
@@ -157,10 +176,25 @@ def _check_arguments(
             "`block_layers` must give at least two blocks of one layer or more each. "
             f"Received: block_layers={block_layers}"
         )
-    if not scale_growth or len(scale_growth) != len(scale_bottleneck):
+    if num_channels < 1 or growth_rate < 1:
         raise InputError(
-            "`scale_growth` and `scale_bottleneck` must have one entry per scale. "
+            "`num_channels` and `growth_rate` must be 1 or more. "
+            f"Received: num_channels={num_channels}, growth_rate={growth_rate}"
+        )
+    if (
+        not scale_growth
+        or len(scale_growth) != len(scale_bottleneck)
+        or any(factor < 1 for factor in (*scale_growth, *scale_bottleneck))
+    ):
+        raise InputError(
+            "`scale_growth` and `scale_bottleneck` must have one entry of 1 or more per scale. "
             f"Received: scale_growth={scale_growth}, scale_bottleneck={scale_bottleneck}"
+        )
+    if any(growth_rate * growth < 2 for growth in scale_growth[1:]):
+        raise InputError(
+            "`growth_rate` times the growth of a coarser scale must be 2 or more, as half of it "
+            "comes from the scale above. "
+            f"Received: growth_rate={growth_rate}, scale_growth={scale_growth}"
         )
     if not 0 <= reduction <= 1:
         raise InputError(f"`reduction` must be in [0, 1]. Received: reduction={reduction}")

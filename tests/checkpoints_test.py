@@ -1,0 +1,170 @@
+import sys
+
+import keras
+import numpy as np
+import pytest
+
+from tests.reference_networks import REFERENCE_NETWORKS, read_reference, reference_weight
+from tf_adaptive import MSDNet
+from tf_adaptive.checkpoints import load_pytorch_weights, published_num_classes, read_pytorch_file
+from tf_adaptive.errors import InputError
+
+
+@pytest.fixture(scope="module")
+def published():
+    """A published state dict."""
+    weights = read_reference("msdnet_cifar10_even6")["weights"]
+    return {name: reference_weight(name, shape) for name, shape in weights}
+
+
+@pytest.fixture(scope="module")
+def model():
+    """The network of `published`, on images a little larger than its own."""
+    preset, overrides = REFERENCE_NETWORKS["msdnet_cifar10_even6"]
+    return MSDNet.from_preset(preset, **overrides, input_shape=(48, 40, 3))
+
+
+def on_larger_images(published, places):
+    """`published` with linear layers that read `places` pixels of the pooled map."""
+    rng = np.random.default_rng(0)
+    return {
+        name: rng.standard_normal((len(array), places * array.shape[1])) / 10
+        if name.endswith("linear.weight")
+        else array
+        for name, array in published.items()
+    }
+
+
+def test_linear_layers_read_a_larger_map_in_pytorchs_order(published):
+    preset, overrides = REFERENCE_NETWORKS["msdnet_cifar10_even6"]
+    model = MSDNet.from_preset(preset, **overrides, input_shape=(64, 96, 3))
+    weights = on_larger_images(published, places=2 * 3)
+    load_pytorch_weights(model, weights)
+    pools = [model.get_layer(f"stage_{number}_exit_pool").output for number in (1, 6)]
+    both = keras.Model(model.input, [*pools, model.outputs[0], model.outputs[5]])
+    images = np.random.default_rng(0).standard_normal((2, 64, 96, 3)).astype("float32")
+    outputs = both.predict_on_batch(images)
+    for exit_index, pooled, logits in zip((0, 5), outputs[:2], outputs[2:], strict=True):
+        assert pooled.shape == (2, 2, 3, 128)
+        flattened = pooled.transpose(0, 3, 1, 2).reshape(2, -1)
+        expected = flattened @ weights[f"classifier.{exit_index}.linear.weight"].T
+        expected += weights[f"classifier.{exit_index}.linear.bias"]
+        np.testing.assert_allclose(logits, expected, rtol=1e-3, atol=1e-4)
+
+
+def test_the_prefix_of_a_parallel_network_and_batch_counters_are_left_aside(published, model):
+    load_pytorch_weights(model, published)
+    plain = model.get_weights()
+    for variable in model.weights:
+        variable.assign(keras.ops.zeros_like(variable))
+    counters = {
+        name.replace("running_mean", "num_batches_tracked"): np.array(7)
+        for name in published
+        if name.endswith("running_mean")
+    }
+    prefixed = {f"module.{name}": array for name, array in {**published, **counters}.items()}
+    load_pytorch_weights(model, prefixed)
+    for before, after in zip(plain, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(before, after)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            {"classifier.5.linear.bias": None},
+            "Missing: 'classifier.5.linear.bias' \\(1 missing in all\\)",
+        ),
+        (
+            {"blocks.0.0.layers.0.net.1.running_var": None, "classifier.2.linear.weight": None},
+            "Missing: 'blocks.0.0.layers.0.net.1.running_var' \\(2 missing in all\\)",
+        ),
+        (
+            {"classifier.6.linear.bias": np.zeros(10)},
+            "Left over: 'classifier.6.linear.bias' \\(1 left over in all\\)",
+        ),
+        (
+            {"classifier.5.linear.bias": np.zeros(11)},
+            "'classifier.5.linear.bias' must fit .*\\(10,\\). Received: shape \\(11,\\)",
+        ),
+        (
+            {"classifier.5.linear.weight": np.zeros((10, 129))},
+            "'classifier.5.linear.weight' must fit .* Received: shape \\(10, 129\\)",
+        ),
+        (
+            {"blocks.0.0.layers.0.net.0.weight": np.zeros((16, 3, 3))},
+            "'blocks.0.0.layers.0.net.0.weight' must fit .* Received: shape \\(16, 3, 3\\)",
+        ),
+        (
+            {"blocks.0.0.layers.0.net.0.weight": np.zeros((3, 3, 3, 16))},
+            "'blocks.0.0.layers.0.net.0.weight' must fit .* Received: shape \\(3, 3, 3, 16\\)",
+        ),
+    ],
+)
+def test_what_does_not_fit_is_named_and_nothing_is_loaded(published, model, change, message):
+    before = model.get_weights()
+    arrays = {**published, **change}
+    with pytest.raises(InputError, match=message):
+        load_pytorch_weights(model, {k: v for k, v in arrays.items() if v is not None})
+    for old, new in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(old, new)
+
+
+def test_refuses_a_model_that_is_no_msdnet(published):
+    images = keras.Input((8, 8, 3))
+    features = keras.layers.GlobalAveragePooling2D()(images)
+    other = keras.Model(images, [keras.layers.Dense(2, name=f"exit_{k}")(features) for k in (1, 2)])
+    with pytest.raises(InputError, match="`model` must be an MSDNet"):
+        load_pytorch_weights(other, published)
+
+
+def test_number_of_classes(published):
+    assert published_num_classes(published) == 10
+    assert published_num_classes({"module.classifier.0.linear.bias": np.zeros(7)}) == 7
+    with pytest.raises(InputError, match="'classifier.0.linear.bias'. Received: \\['fc.bias'\\]"):
+        published_num_classes({"fc.bias": np.zeros(7)})
+
+
+def test_reading_without_pytorch(monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "torch", None)
+    with pytest.raises(InputError, match="needs PyTorch: pip install"):
+        read_pytorch_file(tmp_path / "model.pth.tar")
+
+
+@pytest.fixture
+def torch():
+    return pytest.importorskip("torch", reason="PyTorch is not installed")
+
+
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_reads_a_file(torch, tmp_path, wrapped):
+    state_dict = {
+        "module.a.weight": torch.arange(6.0).reshape(2, 3),
+        "module.a.bias": torch.ones(2),
+    }
+    content = {"epoch": 3, "state_dict": state_dict} if wrapped else state_dict
+    torch.save(content, tmp_path / "model.pth.tar")
+    arrays = read_pytorch_file(tmp_path / "model.pth.tar")
+    assert list(arrays) == list(state_dict)
+    np.testing.assert_array_equal(arrays["module.a.weight"], np.arange(6.0).reshape(2, 3))
+
+
+@pytest.mark.parametrize("content", [{"epoch": 3}, [1, 2]])
+def test_refuses_a_file_without_a_state_dict(torch, tmp_path, content):
+    torch.save(content, tmp_path / "model.pth.tar")
+    with pytest.raises(InputError, match="`checkpoint` must hold a state dict"):
+        read_pytorch_file(tmp_path / "model.pth.tar")
+
+
+def test_refuses_a_file_that_is_not_whole_pytorchs_or_there(torch, tmp_path):
+    path = tmp_path / "model.pth.tar"
+    with pytest.raises(InputError, match="`checkpoint` must be a file"):
+        read_pytorch_file(path)
+    torch.save({"weight": torch.zeros(1000)}, path)
+    path.write_bytes(path.read_bytes()[:-500])
+    with pytest.raises(InputError, match="`checkpoint` must be a whole file"):
+        read_pytorch_file(path)
+    for foreign in (b"", b"not a checkpoint", b"\x80\x04K\x01."):
+        path.write_bytes(foreign)
+        with pytest.raises(InputError, match="`checkpoint` must "):
+            read_pytorch_file(path)

@@ -1,0 +1,176 @@
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tests.reference_networks import REFERENCE_NETWORKS, read_reference, reference_weight
+from tf_adaptive import MSDNet, load_pytorch_weights, profile
+from tf_adaptive.errors import InputError
+
+
+def tiny_msdnet(**overrides):
+    arguments = {
+        "input_shape": (16, 16, 3),
+        "num_classes": 5,
+        "block_layers": (1, 1, 2),
+        "num_channels": 8,
+        "growth_rate": 4,
+        "scale_growth": (1, 2),
+        "scale_bottleneck": (1, 2),
+    }
+    return MSDNet(**{**arguments, **overrides})
+
+
+@pytest.mark.parametrize("name", REFERENCE_NETWORKS)
+def test_is_the_published_network(name):
+    reference = read_reference(name)
+    size = reference["input_size"]
+    logits = np.array(reference["logits"], "float32")
+    preset, overrides = REFERENCE_NETWORKS[name]
+    model = MSDNet.from_preset(preset, **overrides)
+    assert model.input_shape == (None, size, size, 3)
+
+    costs = profile(model)
+    assert [cost.macs for cost in costs] == reference["exit_macs"]
+    assert [cost.parameters for cost in costs] == reference["exit_params"]
+    trainable = sum(np.prod(weight.shape) for weight in model.trainable_weights)
+    assert trainable == reference["parameters"]
+
+    load_pytorch_weights(
+        model, {name: reference_weight(name, shape) for name, shape in reference["weights"]}
+    )
+    rng = np.random.default_rng(0)
+    images = rng.standard_normal((2, size, size, 3)).astype("float32")
+    outputs = model.predict_on_batch(images)
+    assert len(outputs) == len(logits)
+    for ours, published in zip(outputs, logits, strict=True):
+        assert np.linalg.norm(ours - published) <= 1e-4 * np.linalg.norm(published)
+
+
+def test_macs_of_the_table_in_the_paper():
+    costs = profile(MSDNet.from_preset("msdnet_cifar_lingrow7"))
+    published = ["6.86", "14.35", "27.29", "48.45", "76.43", "108.85", "137.28"]
+    lazy = ["5.96", "12.75", "25.25", "45.82", "75.03", "108.85", "137.28"]
+    parameters = ["0.30", "0.65", "1.11", "1.73", "2.38", "3.05", "3.97"]
+    assert [f"{cost.macs / 1e6:.2f}" for cost in costs] == published
+    assert [f"{cost.lazy_macs / 1e6:.2f}" for cost in costs] == lazy
+    assert [f"{cost.parameters / 1e6:.2f}" for cost in costs] == parameters
+
+
+# Those that no test above builds; every other configuration differs from one of them in depth.
+@pytest.mark.parametrize(
+    ("preset", "exits", "depth"),
+    [("msdnet_cifar_even10", 10, 22), ("msdnet_cifar_lingrow8", 8, 36)],
+)
+def test_presets_build(preset, exits, depth):
+    model = MSDNet.from_preset(preset)
+    assert [tuple(logits.shape) for logits in model.outputs] == [
+        (None, MSDNet.presets[preset]["num_classes"])
+    ] * exits
+    layers = {layer.name.split("_scale_")[0] for layer in model.layers if "_layer_" in layer.name}
+    assert len(layers) == depth
+
+
+def test_presets_are_the_published_depths():
+    depths = {name: arguments["block_layers"] for name, arguments in MSDNet.presets.items()}
+    assert {name: (len(layers), sum(layers)) for name, layers in depths.items()} == {
+        "msdnet_cifar_even7": (7, 16),
+        "msdnet_cifar_even10": (10, 22),
+        "msdnet_cifar_lingrow4": (4, 10),
+        "msdnet_cifar_lingrow5": (5, 15),
+        "msdnet_cifar_lingrow6": (6, 21),
+        "msdnet_cifar_lingrow7": (7, 28),
+        "msdnet_cifar_lingrow8": (8, 36),
+        "msdnet_imagenet_step4": (5, 20),
+        "msdnet_imagenet_step6": (5, 30),
+        "msdnet_imagenet_step7": (5, 35),
+    }
+
+
+@pytest.mark.parametrize("input_shape", [(16, 16, 1), (13, 21, 4), (1, 1, 3), (70, 40, 3)])
+@pytest.mark.parametrize("stem", ["cifar", "imagenet"])
+def test_any_input_shape(input_shape, stem):
+    model = tiny_msdnet(input_shape=input_shape, stem=stem)
+    images = np.random.default_rng(0).standard_normal((2, *input_shape)).astype("float32")
+    for logits in model(images):
+        assert logits.shape == (2, 5)
+        assert np.isfinite(logits).all()
+
+
+def test_no_transitions_without_reduction():
+    assert any("transition" in layer.name for layer in tiny_msdnet().layers)
+    assert not any("transition" in layer.name for layer in tiny_msdnet(reduction=0).layers)
+
+
+def test_saved_and_loaded_again(tmp_path):
+    model = tiny_msdnet(dtype="float32", name="a_name")
+    images = np.random.default_rng(0).standard_normal((2, 16, 16, 3)).astype("float32")
+    model(images, training=True)
+    model.save(tmp_path / "model.keras")
+    again = keras.saving.load_model(tmp_path / "model.keras")
+    assert type(again) is MSDNet
+    assert again.get_config() == model.get_config()
+    for ours, loaded in zip(model(images), again(images), strict=True):
+        np.testing.assert_array_equal(ours, loaded)
+
+
+def test_bfloat16_inside_float32_out(tmp_path):
+    model = tiny_msdnet(dtype="mixed_bfloat16")
+    images = np.random.default_rng(0).standard_normal((2, 16, 16, 3)).astype("float32")
+    outputs = model(images)
+    assert {logits.dtype for logits in outputs} == {tf.float32}
+    assert model.get_layer("stage_3_exit_unit_1").compute_dtype == "bfloat16"
+    assert {weight.dtype for weight in model.weights} == {"float32"}
+    model.save(tmp_path / "model.keras")
+    again = keras.saving.load_model(tmp_path / "model.keras")
+    for ours, loaded in zip(outputs, again(images), strict=True):
+        np.testing.assert_array_equal(ours, loaded)
+
+
+@pytest.mark.parametrize("stem", ["cifar", "imagenet"])
+def test_every_trainable_parameter_gets_a_gradient(stem):
+    model = tiny_msdnet(stem=stem, input_shape=(32, 32, 3))
+    images = np.random.default_rng(0).standard_normal((4, 32, 32, 3)).astype("float32")
+    with tf.GradientTape() as tape:
+        loss = sum(tf.reduce_sum(tf.sin(logits)) for logits in model(images, training=True))
+    gradients = tape.gradient(loss, [weight.value for weight in model.trainable_weights])
+    without = [
+        weight.path
+        for weight, gradient in zip(model.trainable_weights, gradients, strict=True)
+        if gradient is None or not np.any(gradient)
+    ]
+    # A bias before a batch normalisation cannot change anything.
+    assert [path for path in without if not path.endswith("convolution/bias")] == []
+
+
+def test_unknown_preset():
+    with pytest.raises(InputError, match="`preset` .* Did you mean 'msdnet_cifar_lingrow5'?"):
+        MSDNet.from_preset("msdnet_cifar_lingrow_5")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"input_shape": (16, 16)}, "`input_shape` must be .* input_shape=\\(16, 16\\)"),
+        ({"input_shape": (16, None, 3)}, "`input_shape` must be"),
+        ({"input_shape": (16, 0, 3)}, "`input_shape` must be"),
+        ({"num_classes": 1}, "`num_classes` must be 2 or more. Received: num_classes=1"),
+        ({"block_layers": (3,)}, "`block_layers` must .* block_layers=\\(3,\\)"),
+        ({"block_layers": (3, 0)}, "`block_layers` must"),
+        ({"stem": "cfar"}, "`stem` must be one of .* Did you mean 'cifar'"),
+        ({"num_channels": 0}, "`num_channels` and `growth_rate` must be .* num_channels=0"),
+        ({"growth_rate": 0}, "`num_channels` and `growth_rate` must be .* growth_rate=0"),
+        ({"growth_rate": 1, "scale_growth": (1, 1)}, "`growth_rate` .* 2 or more"),
+        ({"scale_growth": ()}, "`scale_growth` and `scale_bottleneck` must"),
+        ({"scale_growth": (1, 2, 4)}, "`scale_growth` and `scale_bottleneck` must"),
+        ({"scale_growth": (1, 0)}, "`scale_growth` and `scale_bottleneck` must"),
+        ({"scale_bottleneck": (0, 1)}, "`scale_growth` and `scale_bottleneck` must"),
+        ({"reduction": -0.1}, "`reduction` must be in \\[0, 1\\]. Received: reduction=-0.1"),
+        ({"reduction": 1.1}, "`reduction` must be in"),
+        ({"reduction": float("nan")}, "`reduction` must be in"),
+        ({"reduction": 0.01}, "`reduction` must leave"),
+    ],
+)
+def test_refuses(arguments, message):
+    with pytest.raises(InputError, match=message):
+        tiny_msdnet(**arguments)
