@@ -16,7 +16,7 @@ import tensorflow as tf
 from absl import flags
 
 from tf_adaptive.early_exit import EarlyExit
-from tf_adaptive.errors import InputError
+from tf_adaptive.errors import InputError, check_whole
 from tf_adaptive.evaluation import collect_logits, confidences_of_exits
 from tf_adaptive.policies import thresholds_for_budget
 from tf_adaptive.profile import profile
@@ -44,11 +44,8 @@ def main():
         f"{'batch':>5} {'policy':<12} {'shares per exit':<30} {'MACs ratio':>10} "
         f"{'lazy MACs':>10} {'time ratio':>10} {'whole ms/image':>15}"
     )
-    for text in _BATCH_SIZES.value:
-        batch_size = int(text)
-        count = min(_IMAGES.value, 64) if batch_size == 1 else max(_IMAGES.value, batch_size)
-        # Whole batches only, so that each pass does what its line says.
-        batches = dataset.batches("test", batch_size).take(count // batch_size)
+    for batch_size in map(int, _BATCH_SIZES.value):
+        batches = _whole_batches(dataset, batch_size)
         logits, _ = collect_logits(model, batches)
         batches = [images for images, _ in batches]
         for policy, thresholds in {**budgets, "half leave": _half_leave(logits)}.items():
@@ -63,6 +60,14 @@ def main():
                 f"{ratio:>10.3f} {1000 * whole_seconds / len(exits):>15.3f}",
                 flush=True,
             )
+
+
+def _whole_batches(dataset, batch_size):
+    """Test images for one pass, in batches that are all of the size asked for."""
+    check_whole("batch_sizes", batch_size, least=1, most=dataset.sizes["test"])
+    wanted = 64 if batch_size == 1 else max(_IMAGES.value, batch_size)
+    count = min(wanted, dataset.sizes["test"]) // batch_size
+    return dataset.batches("test", batch_size).take(count)
 
 
 def _budgets(path, num_exits):

@@ -111,6 +111,8 @@ def assert_nothing_is_wasted(model):
         assert set(ran - expected) <= concatenations
         assert not expected - ran
         assert numbers_in(stage.state.values()) == expected_numbers_handed_on(opened, number)
+        given = {id(tensor) for tensor in stage.model.inputs}
+        assert given <= ancestors(stage.model.outputs).keys()
     for stage, following in zip(stages, stages[1:], strict=False):
         assert tuple(stage.state) == following.takes
         read_later = {name for later in stages[stage.number :] for name in later.reads}

@@ -23,4 +23,5 @@ def import_tensorflow():
         os.dup2(standard_error, 2)
         os.close(standard_error)
         os.close(nowhere)
-    logging.set_verbosity(logging.WARNING)
+    # TFDS warns of its own use of its own deprecated names.
+    logging.set_verbosity(logging.ERROR)

@@ -1,11 +1,6 @@
 import csv
-import os
 import pathlib
 import shutil
-import signal
-import subprocess
-import sys
-import time
 
 import keras
 import numpy as np
@@ -135,25 +130,6 @@ def test_run_killed_before_its_model_was_written_has_nothing_left_to_train(tmp_p
     run_dir = shutil.copytree(uninterrupted[0], tmp_path / "copy")
     model = train_tiny(run_dir, resume=True, step_class=step_interrupted_at(1))
     assert_same(run_dir, model, uninterrupted)
-
-
-def test_killed_process_continues_bit_for_bit(tmp_path, uninterrupted):
-    command = [sys.executable, "-m", "tests.training.tiny_training", str(tmp_path)]
-    environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"}
-    process = subprocess.Popen(command, cwd=REPOSITORY, env=environment)
-    # The second within the second epoch: start, 2, 4, 6, then 8 and 10.
-    wanted = tmp_path / "checkpoints" / "ckpt-6.index"
-    deadline = time.monotonic() + 120
-    try:
-        while not wanted.exists() and process.poll() is None and time.monotonic() < deadline:
-            time.sleep(0.01)
-    finally:
-        process.kill()
-    assert process.wait() == -signal.SIGKILL, "the training ended before it could be killed"
-    assert wanted.exists()
-    assert len(history(tmp_path)) == 1
-
-    assert_same(tmp_path, train_tiny(tmp_path, resume=True), uninterrupted)
 
 
 def test_checkpoints_by_time(tmp_path):

@@ -1,11 +1,4 @@
-"""A network, images and settings small enough to train in a test.
-
-As a program, `python -m tests.training.tiny_training RUN_DIR [--resume]` trains slowly enough
-to be killed.
-"""
-
-import sys
-import time
+"""A network, images and settings small enough to train in a test."""
 
 import keras
 import numpy as np
@@ -80,13 +73,3 @@ def train_tiny(run_dir, *, step_class=TrainStep, **arguments):
     } | arguments
     train(tiny_step(model, step_class), tiny_dataset(), **arguments)
     return model
-
-
-class SlowStep(TrainStep):
-    def __call__(self, images, labels):
-        super().__call__(images, labels)
-        time.sleep(0.1)
-
-
-if __name__ == "__main__":
-    train_tiny(sys.argv[1], step_class=SlowStep, resume="--resume" in sys.argv)

@@ -118,7 +118,13 @@ def load_finished_run(run_dir):
         raise InputError(
             f"The model file must be whole. Received: {path}, which is damaged; train it again."
         )
-    return config, keras.saving.load_model(path, compile=False)
+    try:
+        return config, keras.saving.load_model(path, compile=False)
+    except (KeyError, OSError, TypeError, ValueError) as error:
+        raise InputError(
+            f"The model file must be one that training wrote. Received: {path}, which Keras "
+            "cannot read; train it again."
+        ) from error
 
 
 def read_config(run_dir):
