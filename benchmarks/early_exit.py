@@ -28,7 +28,7 @@ _RUN_DIR = flags.DEFINE_string("run_dir", None, "directory of a finished run", r
 _BATCH_SIZES = flags.DEFINE_list("batch_sizes", ["1", "32", "256"], "images in a batch")
 _BUDGETS = flags.DEFINE_list("budgets", ["0.3", "0.6", "1.0"], "p of the report's budgets")
 _REPEATS = flags.DEFINE_integer("repeats", 15, "timed pairs of passes")
-_IMAGES = flags.DEFINE_integer("images", 512, "test images in a pass; 64 at batch 1")
+_IMAGES = flags.DEFINE_integer("images", 1024, "test images in a pass; 64 at batch 1")
 
 
 def main():
