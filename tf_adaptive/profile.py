@@ -125,24 +125,29 @@ def _latencies(model, runs):
         tf.constant(rng.standard_normal((1, *tensor.shape[1:])), tensor.dtype)
         for tensor in model.inputs
     ]
-    medians = []
-    for count in range(1, len(stages) + 1):
+    functions = [_runs_to_exit(stages[:count]) for count in range(1, len(stages) + 1)]
+    for function in functions:
+        function(images)
+    # In turn, so that a change of the machine's speed falls on every exit alike.
+    seconds = [[_seconds(function, images) for function in functions] for _ in range(runs)]
+    return (1000 * np.median(seconds, axis=0)).tolist()
 
-        @tf.function
-        def run(images, stages=tuple(stages[:count])):
-            state = dict(zip(stages[0].takes, images, strict=True))
-            answers = []
-            for stage in stages:
-                logits, state = stage(state)
-                answers.append(logits)
-            # All of them: TensorFlow leaves out what is not returned.
-            return answers
 
-        run(images)
-        seconds = []
-        for _ in range(runs):
-            start = time.perf_counter()
-            run(images)[-1].numpy()
-            seconds.append(time.perf_counter() - start)
-        medians.append(1000 * float(np.median(seconds)))
-    return medians
+def _runs_to_exit(stages):
+    @tf.function
+    def run(images):
+        state = dict(zip(stages[0].takes, images, strict=True))
+        answers = []
+        for stage in stages:
+            logits, state = stage(state)
+            answers.append(logits)
+        # All of them: TensorFlow leaves out what is not returned.
+        return answers
+
+    return run
+
+
+def _seconds(function, images):
+    start = time.perf_counter()
+    function(images)[-1].numpy()
+    return time.perf_counter() - start
