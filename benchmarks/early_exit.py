@@ -32,6 +32,7 @@ _IMAGES = flags.DEFINE_integer("images", 1024, "test images in a pass; 64 at bat
 
 
 def main():
+    check_whole("repeats", _REPEATS.value, least=1)
     config, model = load_finished_run(_RUN_DIR.value)
     dataset = load_run_dataset(config)
     costs = profile(model)
@@ -44,7 +45,7 @@ def main():
         f"{'batch':>5} {'policy':<12} {'shares per exit':<30} {'MACs ratio':>10} "
         f"{'lazy MACs':>10} {'time ratio':>10} {'whole ms/image':>15}"
     )
-    for batch_size in map(int, _BATCH_SIZES.value):
+    for batch_size in program.numbers(_BATCH_SIZES, int):
         batches = _whole_batches(dataset, batch_size)
         logits, _ = collect_logits(model, batches)
         batches = [images for images, _ in batches]

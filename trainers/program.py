@@ -33,6 +33,27 @@ def flag_values():
     return {flag.name: flag.value for flag in flags.FLAGS.get_key_flags_for_module(sys.argv[0])}
 
 
+def numbers(flag, kind=float):
+    """The numbers of a list flag, None when it is unset.
+
+    Args:
+        flag: what `flags.DEFINE_list` gave.
+        kind: float or int.
+
+    Raises:
+        InputError: an entry is no number of that kind.
+    """
+    if flag.value is None:
+        return None
+    try:
+        return [kind(entry) for entry in flag.value]
+    except ValueError:
+        raise InputError(
+            f"`{flag.name}` must be {'whole ' if kind is int else ''}numbers with commas between. "
+            f"Received: --{flag.name}={','.join(flag.value)}"
+        ) from None
+
+
 def _parse_flags(arguments):
     try:
         return flags.FLAGS(arguments)

@@ -10,7 +10,7 @@ import keras
 from absl import flags
 
 from tf_adaptive.data import load_dataset
-from tf_adaptive.errors import InputError, check_choice, check_whole
+from tf_adaptive.errors import check_choice, check_whole
 from tf_adaptive.losses import check_exit_weights, check_label_smoothing, multi_exit_cross_entropy
 from tf_adaptive.training.loop import train
 from tf_adaptive.training.progress import TerminalProgress
@@ -18,7 +18,7 @@ from tf_adaptive.training.run_directory import finish_run
 from tf_adaptive.training.schedules import learning_rate_schedule
 from tf_adaptive.training.step import TrainStep, sgd
 from trainers import program
-from trainers.networks import build_network
+from trainers.networks import build_network, network_class
 from trainers.reporting import report_run
 
 _MODEL = flags.DEFINE_string("model", "msdnet", "network: msdnet")
@@ -61,6 +61,7 @@ _MAY_DIFFER = ("run_dir", "data_dir", "resume", "checkpoint_seconds")
 
 def main():
     check_choice("precision", _PRECISION.value, ("float32", "bfloat16"))
+    network_class(_MODEL.value, _PRESET.value)  # Refused before data are prepared for nothing.
     check_label_smoothing(_LABEL_SMOOTHING.value)
     check_whole("batch_size", _BATCH_SIZE.value, least=1)
     check_whole("seed", _SEED.value, least=0, most=2**32 - 1)
@@ -73,14 +74,14 @@ def main():
     )
     keras.utils.set_random_seed(_SEED.value)
     model = _build(dataset, dtype=None if _PRECISION.value == "float32" else "mixed_bfloat16")
-    exit_weights = check_exit_weights(_numbers(_EXIT_WEIGHTS), len(model.outputs))
+    exit_weights = check_exit_weights(program.numbers(_EXIT_WEIGHTS), len(model.outputs))
     steps_per_epoch = -(-dataset.sizes["train"] // _BATCH_SIZE.value)
     schedule = learning_rate_schedule(
         _SCHEDULE.value,
         learning_rate=_LEARNING_RATE.value,
         epochs=_EPOCHS.value,
         steps_per_epoch=steps_per_epoch,
-        drop_epochs=_numbers(_DROP_EPOCHS),
+        drop_epochs=program.numbers(_DROP_EPOCHS),
         warmup_epochs=_WARMUP_EPOCHS.value,
     )
 
@@ -118,19 +119,6 @@ def _build(dataset, dtype):
         num_classes=dataset.num_classes,
         dtype=dtype,
     )
-
-
-def _numbers(flag):
-    """The numbers of a list flag, None when it is unset."""
-    if flag.value is None:
-        return None
-    try:
-        return [float(entry) for entry in flag.value]
-    except ValueError:
-        raise InputError(
-            f"`{flag.name}` must be numbers with commas between. Received: "
-            f"--{flag.name}={','.join(flag.value)}"
-        ) from None
 
 
 if __name__ == "__main__":
