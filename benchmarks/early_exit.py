@@ -7,8 +7,6 @@ prints the median ratio of their times beside the ratio of their mean MACs: at b
 run's report, and with thresholds at which half of each stage's images leave.
 """
 
-import csv
-import pathlib
 import time
 
 import numpy as np
@@ -22,7 +20,7 @@ from tf_adaptive.policies import thresholds_for_budget
 from tf_adaptive.profile import profile
 from tf_adaptive.training.run_directory import load_finished_run
 from trainers import program
-from trainers.reporting import load_run_dataset
+from trainers.reporting import load_run_dataset, read_report
 
 _RUN_DIR = flags.DEFINE_string("run_dir", None, "directory of a finished run", required=True)
 _BATCH_SIZES = flags.DEFINE_list("batch_sizes", ["1", "32", "256"], "images in a batch")
@@ -36,7 +34,7 @@ def main():
     config, model = load_finished_run(_RUN_DIR.value)
     dataset = load_run_dataset(config)
     costs = profile(model)
-    budgets = _budgets(pathlib.Path(_RUN_DIR.value) / "report" / "budgeted.csv", len(costs))
+    budgets = _budgets(len(costs))
     whole = tf.function(
         lambda images: model(images, training=False),
         input_signature=[tf.TensorSpec((None, *dataset.image_shape))],
@@ -71,12 +69,9 @@ def _whole_batches(dataset, batch_size):
     return dataset.batches("test", batch_size).take(count)
 
 
-def _budgets(path, num_exits):
+def _budgets(num_exits):
     """Thresholds of the report by the name of their budget."""
-    if not path.is_file():
-        raise InputError(f"The run must have a report: run trainers.evaluate. Missing: {path}")
-    with path.open(newline="") as file:
-        rows = {row["p"]: row for row in csv.DictReader(file)}
+    rows = {row["p"]: row for row in read_report(_RUN_DIR.value, "budgeted")}
     unknown = [p for p in _BUDGETS.value if p not in rows]
     if unknown:
         raise InputError(f"`budgets` must be among {', '.join(rows)}. Received: {unknown[0]!r}")

@@ -12,11 +12,9 @@ from absl import flags
 from tf_adaptive.data import load_dataset
 from tf_adaptive.losses import multi_exit_cross_entropy
 from tf_adaptive.training.step import TrainStep, sgd
-from trainers import program
-from trainers.networks import build_network
+from trainers import networks, program
 
-_MODEL = flags.DEFINE_string("model", "msdnet", "network: msdnet")
-_PRESET = flags.DEFINE_string("preset", "msdnet_cifar_lingrow5", "published configuration")
+flags.adopt_module_key_flags(networks)
 _DATASET = flags.DEFINE_string("dataset", "digits", "as in trainers.train_multi_exit")
 _DATA_DIR = flags.DEFINE_string("data_dir", None, "where TFDS keeps data sets")
 _BATCH_SIZE = flags.DEFINE_integer("batch_size", 64, "images in a batch")
@@ -25,6 +23,7 @@ _REPEATS = flags.DEFINE_integer("repeats", 7, "timed blocks of each kind")
 
 
 def main():
+    program.fill_unset(preset=networks.default_preset(networks.MODEL.value))
     dataset = load_dataset(_DATASET.value, data_dir=_DATA_DIR.value)
     steps = {
         precision: _train_step(dataset, dtype)
@@ -56,9 +55,9 @@ def main():
 
 
 def _train_step(dataset, dtype):
-    model = build_network(
-        _MODEL.value,
-        _PRESET.value,
+    model = networks.build_network(
+        networks.MODEL.value,
+        networks.PRESET.value,
         input_shape=dataset.image_shape,
         num_classes=dataset.num_classes,
         dtype=dtype,

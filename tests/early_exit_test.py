@@ -5,7 +5,7 @@ import tensorflow as tf
 from keras import layers
 
 from tests.random_graphs import random_images, random_model
-from tf_adaptive import EarlyExit, MSDNet, choose_exits, confidence_scores
+from tf_adaptive import EarlyExit, MSDNet, RANet, choose_exits, confidence_scores
 from tf_adaptive.errors import InputError
 from tf_adaptive.evaluation import collect_logits
 from tf_adaptive.policies import MEASURES
@@ -50,21 +50,41 @@ def test_is_the_simulation_at_the_confidences_of_samples(model, images, logits, 
     assert_is_the_simulation(answers, logits, thresholds, measure)
 
 
-def test_is_the_simulation_at_any_thresholds():
-    model = MSDNet(
+def tiny_msdnet(**overrides):
+    return MSDNet(
         input_shape=(8, 8, 1),
         num_classes=3,
         block_layers=(1, 1, 1),
         scale_growth=(1, 2),
         scale_bottleneck=(1, 2),
+        **overrides,
     )
+
+
+def tiny_ranet(**overrides):
+    return RANet(
+        input_shape=(8, 8, 1),
+        num_classes=3,
+        num_blocks=1,
+        block_step=1,
+        layer_step=1,
+        layer_growth="even",
+        scales=(1, 2, 2),
+        scale_growth=(2, 1, 1),
+        scale_bottleneck=(2, 1, 1),
+        **overrides,
+    )
+
+
+@pytest.mark.parametrize("build", [tiny_msdnet, tiny_ranet])
+def test_is_the_simulation_at_any_thresholds(build):
+    model = build()
     images = np.random.default_rng(0).standard_normal((64, 8, 8, 1)).astype("float32")
     logits, _ = collect_logits(model, [(images, np.zeros(64))])
     confidences = confidences_of(logits)[:-1]
     lowest, highest = confidences.min(axis=1), confidences.max(axis=1)
-    rng = np.random.default_rng(2)
-    drawn = [rng.uniform(lowest, highest) for _ in range(3)]
-    for thresholds in ([0, 0], [1, 1], [1, 0], *drawn):
+    drawn = np.random.default_rng(2).uniform(lowest, highest)
+    for thresholds in ([0, 0], [1, 1], [1, 0], drawn):
         assert_is_the_simulation(EarlyExit(model, thresholds)(images), logits, thresholds)
 
 
@@ -168,16 +188,16 @@ def test_follows_the_weights_of_the_model(model, images):
     np.testing.assert_allclose(before, fast(images[:3])["probabilities"], rtol=1e-5)
 
 
-def test_bfloat16():
-    model = MSDNet(
-        input_shape=(8, 8, 1), num_classes=3, block_layers=(1, 1), dtype="mixed_bfloat16"
-    )
+@pytest.mark.parametrize("build", [tiny_msdnet, tiny_ranet])
+def test_bfloat16(build):
+    model = build(dtype="mixed_bfloat16")
     images = np.random.default_rng(0).standard_normal((9, 8, 8, 1)).astype("float32")
     logits, _ = collect_logits(model, [(images, np.zeros(9))])
-    thresholds = np.median(confidences_of(logits)[:1], axis=1)
+    # Half-way between confidences, as stages may round another last bit.
+    thresholds = np.sort(confidences_of(logits)[:-1], axis=1)[:, 4:6].mean(axis=1)
     answers = EarlyExit(model, thresholds)(images)
     assert answers["probabilities"].dtype == tf.float32
-    assert set(answers["exit"].numpy()) == {1, 2}
+    assert len(set(answers["exit"].numpy())) > 1
     np.testing.assert_array_equal(answers["exit"], choose_exits(confidences_of(logits), thresholds))
 
 

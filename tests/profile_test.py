@@ -1,3 +1,5 @@
+import dataclasses
+
 import keras
 import numpy as np
 import pytest
@@ -30,11 +32,16 @@ def test_numbers_by_hand():
     assert [cost.lazy_macs for cost in costs] == [first, first + ahead + rest]
     parameters = (27 * 4 + 4) + (4 * 2 + 2) + 25
     assert [cost.parameters for cost in costs] == [parameters, parameters + 15]
+    # The second exit reads the first convolution's 8×8 map of four channels, not the one ahead.
+    assert [cost.state_bytes for cost in costs] == [64 * 4 * 4, 0]
     assert [cost.latency_ms for cost in costs] == [None, None]
 
 
-def test_bfloat16_costs_the_same():
-    assert profile(tiny_model(dtype="mixed_bfloat16")) == profile(tiny_model())
+def test_bfloat16_costs_the_same_but_for_its_state():
+    costs = profile(tiny_model(dtype="mixed_bfloat16"))
+    assert [cost.state_bytes for cost in costs] == [64 * 4 * 2, 0]
+    doubled = [dataclasses.replace(cost, state_bytes=2 * cost.state_bytes) for cost in costs]
+    assert doubled == profile(tiny_model())
 
 
 def test_frozen_layers_cost_the_same():

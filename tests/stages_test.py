@@ -9,7 +9,7 @@ import tensorflow as tf
 from keras import layers
 
 from tests.random_graphs import random_images, random_model
-from tf_adaptive import MSDNet, split_stages
+from tf_adaptive import MSDNet, RANet, split_stages
 from tf_adaptive.errors import InputError
 from tf_adaptive.graph import open_nested
 
@@ -20,6 +20,27 @@ few_examples = hypothesis.settings(max_examples=12, deadline=None, derandomize=T
 @pytest.fixture(scope="module")
 def msdnet():
     return MSDNet.from_preset("msdnet_cifar_lingrow4", input_shape=(24, 24, 1), num_classes=10)
+
+
+@pytest.fixture(scope="module")
+def ranet():
+    """Three sub-networks of one, two and three blocks, with an exit each."""
+    return RANet(
+        input_shape=(24, 24, 1),
+        num_classes=10,
+        num_blocks=1,
+        block_step=1,
+        layer_step=1,
+        layer_growth="linear",
+        scales=(1, 2, 3),
+        scale_growth=(4, 2, 1),
+        scale_bottleneck=(4, 2, 1),
+    )
+
+
+@pytest.fixture(params=["msdnet", "ranet"])
+def network(request):
+    return request.getfixturevalue(request.param)
 
 
 def assert_stages_are_the_model(model, inputs, *, run=lambda function: function):
@@ -119,10 +140,10 @@ def assert_nothing_is_wasted(model):
         assert set(stage.state) <= read_later
 
 
-def test_msdnet(msdnet):
+def test_published_networks(network):
     images = np.random.default_rng(0).standard_normal((3, 24, 24, 1)).astype("float32")
-    assert_stages_are_the_model(msdnet, images, run=tf.function)
-    assert_nothing_is_wasted(msdnet)
+    assert_stages_are_the_model(network, images, run=tf.function)
+    assert_nothing_is_wasted(network)
 
 
 def test_msdnet_hands_on_feature_maps_by_name(msdnet):
@@ -135,6 +156,28 @@ def test_msdnet_hands_on_feature_maps_by_name(msdnet):
         "stage_1_layer_1_scale_3",
     }
     assert all("stage_3" not in layer.name for layer in stages[1].model.layers)
+
+
+def test_ranet_hands_on_what_the_next_sub_networks_read(ranet):
+    first, second, last = split_stages(ranet)
+    assert first.takes == ("images",)
+    # The inputs of all sub-networks, and the block of the first: its input and what it added.
+    assert first.state.keys() == {
+        "stage_1_stem_subnetwork_1",
+        "stage_1_stem_subnetwork_2",
+        "stage_1_stem_subnetwork_3",
+        "stage_1_subnetwork_1_block_1_layer_1_own",
+    }
+    # The third reads the second only: block 1 halves its input, block 2 keeps what it read.
+    assert second.state.keys() == {
+        "stage_1_stem_subnetwork_2",
+        "stage_1_stem_subnetwork_3",
+        "stage_2_subnetwork_2_block_1_layer_1",
+        "stage_2_subnetwork_2_block_1_transition",
+        "stage_2_subnetwork_2_block_2_layer_1_own",
+        "stage_2_subnetwork_2_block_2_layer_2_own",
+    }
+    assert last.state == {}
 
 
 # Not as TensorFlow graphs: in a graph it fuses a convolution with the activation after it, unless
@@ -185,8 +228,8 @@ def test_keras_backbone():
     assert_nothing_is_wasted(model)
 
 
-def test_dynamic_batch_in_a_graph(msdnet):
-    stages = split_stages(msdnet)
+def test_dynamic_batch_in_a_graph(network):
+    stages = split_stages(network)
 
     @tf.function(input_signature=[tf.TensorSpec((None, 24, 24, 1))])
     def run(images):
@@ -198,21 +241,26 @@ def test_dynamic_batch_in_a_graph(msdnet):
 
     for batch in (1, 4):
         images = np.random.default_rng(0).standard_normal((batch, 24, 24, 1)).astype("float32")
-        assert [answer.shape for answer in run(images)] == [(batch, 10)] * 4
+        assert [answer.shape for answer in run(images)] == [(batch, 10)] * len(stages)
     assert run.experimental_get_tracing_count() == 1
 
 
-def test_names_stay_the_same(msdnet, tmp_path):
-    def names(model):
-        return [(stage.takes, stage.reads, stage.writes) for stage in split_stages(model)]
+def names_of_stages(model):
+    return [(stage.takes, stage.reads, stage.writes) for stage in split_stages(model)]
 
-    assert names(MSDNet.from_config(msdnet.get_config())) == names(msdnet)
+
+def test_names_stay_the_same_when_built_again(network):
+    again = type(network).from_config(network.get_config())
+    assert names_of_stages(again) == names_of_stages(network)
+
+
+def test_names_stay_the_same_when_loaded(tmp_path):
     for seed in (3, 4):
         model = random_model(seed)
         split_stages(model)
         model.save(tmp_path / "model.keras")
         again = keras.saving.load_model(tmp_path / "model.keras")
-        assert names(again) == names(model)
+        assert names_of_stages(again) == names_of_stages(model)
 
 
 def test_names_of_a_layer_called_again_beside_one_of_the_numbered_name():

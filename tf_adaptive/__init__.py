@@ -3,7 +3,7 @@
 from tf_adaptive.checkpoints import load_pytorch_weights
 from tf_adaptive.early_exit import EarlyExit
 from tf_adaptive.errors import InputError
-from tf_adaptive.models import MSDNet
+from tf_adaptive.models import MSDNet, RANet
 from tf_adaptive.policies import (
     choose_exits,
     confidence_scores,
@@ -20,6 +20,7 @@ __all__ = [
     "ExitCost",
     "InputError",
     "MSDNet",
+    "RANet",
     "Stage",
     "choose_exits",
     "confidence_scores",

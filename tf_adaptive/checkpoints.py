@@ -3,39 +3,31 @@
 import os
 import re
 
-import keras
 import numpy as np
 
 from tf_adaptive.errors import InputError
-from tf_adaptive.layers import ConvUnit
-
-_FEATURE_UNIT = re.compile(
-    r"stage_(?P<block>\d+)_(?P<kind>stem|layer|transition)_(?:(?P<layer>\d+)_)?"
-    r"scale_(?P<scale>\d+)(?P<path>_down|_normal|)(?P<part>_bottleneck|_convolution|)"
-)
-_EXIT_UNIT = re.compile(r"stage_(?P<exit>\d+)_exit_unit_(?P<unit>\d+)")
-_EXIT_LINEAR = re.compile(r"exit_(?P<exit>\d+)")
+from tf_adaptive.published_names import published_sources
 
 
 def load_pytorch_weights(model, state_dict):
-    """Fills an MSDNet from the arrays of a published PyTorch checkpoint.
+    """Fills an MSDNet or a RANet from the arrays of a published PyTorch checkpoint.
 
     Args:
-        model: an `MSDNet`, or a functional model made of its layers.
+        model: an `MSDNet` or a `RANet`, or a functional model made of the layers of one.
         state_dict: mapping of published parameter names, with or without "module." in front, to
             arrays (or anything `numpy.asarray` takes): convolutions `(out, in, height, width)`,
             linear layers `(out, in)`.
 
     Raises:
-        InputError: an array is missing, left over or of the wrong shape; it is named, and the
-            model is left as it was.
+        InputError: the model is of neither kind; an array is missing, left over or of the wrong
+            shape, which is then named. The model is left as it was.
     """
     arrays = {
         name.removeprefix("module."): np.asarray(array)
         for name, array in state_dict.items()
         if not name.endswith("num_batches_tracked")
     }
-    sources = _msdnet_sources(model)
+    sources = published_sources(model)
     missing = [name for name in sources if name not in arrays]
     if missing:
         raise InputError(
@@ -114,99 +106,3 @@ def published_num_classes(state_dict):
         "`checkpoint` must be one of a multi-exit network, with an array "
         f"'classifier.0.linear.bias'. Received: {sorted(state_dict)[:3]} …"
     )
-
-
-def _msdnet_sources(model):
-    """Published name → (our variable, function from the published array to ours or None)."""
-    units = {}
-    for layer in model.layers:
-        match = _FEATURE_UNIT.fullmatch(layer.name)
-        if isinstance(layer, ConvUnit) and match:
-            units[layer] = match
-    prefixes = _feature_prefixes(units)
-    linear = {}
-    for layer in model.layers:
-        if isinstance(layer, ConvUnit) and (match := _EXIT_UNIT.fullmatch(layer.name)):
-            exit_index, unit = int(match["exit"]) - 1, int(match["unit"]) - 1
-            prefixes[layer] = (
-                f"classifier.{exit_index}.m.{unit}.net.0",
-                f"classifier.{exit_index}.m.{unit}.net.1",
-            )
-        elif isinstance(layer, keras.layers.Dense) and (
-            match := _EXIT_LINEAR.fullmatch(layer.name)
-        ):
-            linear[layer] = f"classifier.{int(match['exit']) - 1}.linear"
-    if not units or not linear:
-        raise InputError(
-            "`model` must be an MSDNet to take published PyTorch weights. "
-            f"Received: {model.name!r}, which has no layers of one"
-        )
-    sources = {}
-    for layer, (convolution, normalization) in prefixes.items():
-        sources[f"{convolution}.weight"] = (layer.convolution.kernel, _convolution_kernel)
-        if layer.use_bias:
-            sources[f"{convolution}.bias"] = (layer.convolution.bias, _vector)
-        ours = layer.batch_normalization
-        sources[f"{normalization}.weight"] = (ours.gamma, _vector)
-        sources[f"{normalization}.bias"] = (ours.beta, _vector)
-        sources[f"{normalization}.running_mean"] = (ours.moving_mean, _vector)
-        sources[f"{normalization}.running_var"] = (ours.moving_variance, _vector)
-    for layer, prefix in linear.items():
-        exit_number = int(prefix.split(".")[1]) + 1
-        pooled = model.get_layer(f"stage_{exit_number}_exit_features").input.shape[1:]
-        sources[f"{prefix}.weight"] = (layer.kernel, _linear_kernel_on(pooled))
-        sources[f"{prefix}.bias"] = (layer.bias, _vector)
-    return sources
-
-
-def _feature_prefixes(units):
-    """Layer → published names of its convolution and batch norm.
-
-    The published network counts the modules of a block (stem, layers, transitions, in order of
-    execution) and the scales of a module (those it writes, finest first) from 0.
-    """
-
-    def module(match):
-        # A transition follows the layer of its number.
-        return int(match["layer"] or 0), match["kind"] == "transition"
-
-    modules, scales = {}, {}
-    for match in units.values():
-        modules.setdefault(match["block"], set()).add(module(match))
-        scales.setdefault((match["block"], module(match)), set()).add(int(match["scale"]))
-    prefixes = {}
-    for layer, match in units.items():
-        block = match["block"]
-        module_index = sorted(modules[block]).index(module(match))
-        scale_index = sorted(scales[block, module(match)]).index(int(match["scale"]))
-        container = "m" if match["kind"] == "transition" else "layers"
-        prefix = f"blocks.{int(block) - 1}.{module_index}.{container}.{scale_index}"
-        if match["part"] == "_convolution":
-            prefixes[layer] = (f"{prefix}.0", f"{prefix}.1")
-            continue
-        if match["path"]:
-            prefix += f".conv{match['path']}"
-        first = 0 if match["part"] == "_bottleneck" or not match["path"] else 3
-        prefixes[layer] = (f"{prefix}.net.{first}", f"{prefix}.net.{first + 1}")
-    return prefixes
-
-
-def _vector(array):
-    return array
-
-
-def _convolution_kernel(array):
-    return array.transpose(2, 3, 1, 0) if array.ndim == 4 else None
-
-
-def _linear_kernel_on(pooled):
-    """PyTorch flattens (channels, height, width), we flatten (height, width, channels)."""
-    height, width, channels = pooled
-
-    def to_keras(array):
-        if array.ndim != 2 or array.shape[1] != height * width * channels:
-            return None
-        by_place = array.reshape(-1, channels, height, width).transpose(2, 3, 1, 0)
-        return by_place.reshape(height * width * channels, -1)
-
-    return to_keras

@@ -8,6 +8,7 @@ from matplotlib.ticker import PercentFormatter
 # Blue and vermilion of Okabe and Ito, told apart by every kind of colour vision.
 BLUE = "#0072B2"
 VERMILION = "#D55E00"
+OKABE_ITO = (BLUE, VERMILION, "#009E73", "#CC79A7")
 LABEL_SIZE = 12
 TEXT_SIZE = 10
 
@@ -61,6 +62,41 @@ def accuracy_against_macs(anytime_rows, budget_rows):
     axes.set_ylabel("top-1 accuracy (%)", fontsize=LABEL_SIZE)
     # Above the axes: whatever the curves' form, it hides none of them.
     figure.legend(loc="outside upper center", fontsize=TEXT_SIZE, frameon=False)
+    axes.grid(color="0.9", linewidth=0.8)
+    _bare(axes)
+    return figure
+
+
+def accuracy_of_runs(runs):
+    """Anytime and budgeted accuracy of several networks against MACs per image.
+
+    Args:
+        runs: dictionary from a label to `(anytime, budgeted)`, each a list of
+            `(macs, accuracy_percent)`.
+
+    Returns:
+        A `matplotlib.figure.Figure`.
+    """
+    figure = Figure(figsize=(6.4, 4.4), layout="constrained")
+    axes = figure.add_subplot()
+    for (label, (anytime, budgeted)), colour in zip(runs.items(), OKABE_ITO, strict=False):
+        macs, accuracies = np.array(sorted(budgeted)).T
+        axes.plot(macs / 1e6, accuracies, color=colour, linewidth=2, label=f"{label}, budgeted")
+        macs, accuracies = np.array(anytime).T
+        axes.plot(
+            macs / 1e6,
+            accuracies,
+            color=colour,
+            linewidth=1.5,
+            linestyle="--",
+            marker="o",
+            markersize=6,
+            label=f"{label}, anytime",
+        )
+    axes.set_xlim(left=0)
+    axes.set_xlabel("MACs per image (millions)", fontsize=LABEL_SIZE)
+    axes.set_ylabel("top-1 accuracy (%)", fontsize=LABEL_SIZE)
+    figure.legend(loc="outside upper center", ncols=2, fontsize=TEXT_SIZE, frameon=False)
     axes.grid(color="0.9", linewidth=0.8)
     _bare(axes)
     return figure

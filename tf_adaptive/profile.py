@@ -26,6 +26,7 @@ class ExitCost:
         macs: multiply-accumulates as the papers count them: whole blocks, up to the exit's own.
         lazy_macs: those of what the exits up to this one need, which is what stages run.
         parameters: trainable parameters of the whole blocks.
+        state_bytes: bytes an image hands on from this exit's stage to the next; 0 at the last.
         latency_ms: median milliseconds for one image; None unless measured.
     """
 
@@ -33,6 +34,7 @@ class ExitCost:
     macs: int
     lazy_macs: int
     parameters: int
+    state_bytes: int
     latency_ms: float | None = None
 
 
@@ -67,7 +69,8 @@ def profile(model, *, latency_runs=0):
         for stage, node in zip(needed_at, nodes, strict=True)
     ]
     macs = _macs_of_calls(opened.inputs, nodes)
-    latencies = _latencies(model, latency_runs) if latency_runs else [None] * len(calls)
+    stages = split_stages(model)
+    latencies = _latencies(model, stages, latency_runs) if latency_runs else [None] * len(stages)
     return [
         ExitCost(
             exit=number,
@@ -78,9 +81,10 @@ def profile(model, *, latency_runs=0):
                 for node, stage in zip(nodes, charged_at, strict=True)
                 if stage <= number
             ),
+            state_bytes=sum(map(_bytes_per_image, stage.state.values())),
             latency_ms=latency,
         )
-        for number, latency in enumerate(latencies, start=1)
+        for number, (stage, latency) in enumerate(zip(stages, latencies, strict=True), start=1)
     ]
 
 
@@ -117,9 +121,12 @@ def _parameters(operations):
     return sum(int(np.prod(variable.shape)) for variable in variables.values())
 
 
-def _latencies(model, runs):
+def _bytes_per_image(tensor):
+    return int(np.prod(tensor.shape[1:])) * tf.as_dtype(tensor.dtype).size
+
+
+def _latencies(model, stages, runs):
     """Median milliseconds to each exit, one image at a time."""
-    stages = split_stages(model)
     rng = np.random.default_rng(0)
     images = [
         tf.constant(rng.standard_normal((1, *tensor.shape[1:])), tensor.dtype)

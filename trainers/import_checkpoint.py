@@ -10,11 +10,10 @@ from absl import flags
 
 from tf_adaptive.checkpoints import load_pytorch_weights, published_num_classes, read_pytorch_file
 from tf_adaptive.training.run_directory import finish_run, start_run
-from trainers import program
-from trainers.networks import build_network
+from trainers import networks, program
 
-_MODEL = flags.DEFINE_string("model", "msdnet", "network: msdnet")
-_PRESET = flags.DEFINE_string("preset", None, "published configuration", required=True)
+flags.adopt_module_key_flags(networks)
+flags.mark_flag_as_required(networks.PRESET.name)
 _CHECKPOINT = flags.DEFINE_string("checkpoint", None, "the .pth.tar file", required=True)
 _DATASET = flags.DEFINE_string("dataset", None, "what it was trained on", required=True)
 _DATA_DIR = flags.DEFINE_string("data_dir", None, "where TFDS keeps data sets")
@@ -25,9 +24,9 @@ _RUN_DIR = flags.DEFINE_string("run_dir", None, "directory of the new run", requ
 def main():
     state_dict = read_pytorch_file(_CHECKPOINT.value)
     size = _IMAGE_SIZE.value
-    model = build_network(
-        _MODEL.value,
-        _PRESET.value,
+    model = networks.build_network(
+        networks.MODEL.value,
+        networks.PRESET.value,
         input_shape=None if size is None else (size, size, 3),
         num_classes=published_num_classes(state_dict),
     )

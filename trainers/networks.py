@@ -1,9 +1,37 @@
-"""The networks that the programs build by name."""
+"""The networks that the programs build by name, and how they were published to be trained."""
+
+from absl import flags
 
 from tf_adaptive.errors import check_choice
-from tf_adaptive.models import MSDNet
+from tf_adaptive.models import MSDNet, RANet
 
-NETWORKS = {"msdnet": MSDNet}
+NETWORKS = {"msdnet": MSDNet, "ranet": RANet}
+_DEFAULT_PRESETS = {"msdnet": "msdnet_cifar_lingrow5", "ranet": "ranet_cifar_lg3"}
+# The papers' trainings on CIFAR and on ImageNet; the rate falls after these shares of the epochs.
+_RECIPES = {
+    "cifar": {"epochs": 300, "batch_size": 64, "drop_shares": (1 / 2, 3 / 4)},
+    "imagenet": {"epochs": 90, "batch_size": 256, "drop_shares": (1 / 3, 2 / 3)},
+}
+_NESTEROV = {"msdnet": True, "ranet": False}
+
+# Programs that build a network adopt these with `flags.adopt_module_key_flags`.
+MODEL = flags.DEFINE_string("model", "msdnet", f"network: {' or '.join(NETWORKS)}")
+PRESET = flags.DEFINE_string(
+    "preset",
+    None,
+    "published configuration; if unset, "
+    + ", ".join(f"{preset} of {model}" for model, preset in _DEFAULT_PRESETS.items()),
+)
+
+
+def default_preset(model):
+    """The preset of the network called `model` when none is named.
+
+    Raises:
+        InputError: there is no such network.
+    """
+    check_choice("model", model, NETWORKS)
+    return _DEFAULT_PRESETS[model]
 
 
 def network_class(model, preset):
@@ -21,3 +49,17 @@ def build_network(model, preset, **overrides):
     """A preset of the network called `model`; overrides that are None are the preset's."""
     given = {name: value for name, value in overrides.items() if value is not None}
     return network_class(model, preset).from_preset(preset, **given)
+
+
+def published_recipe(model, preset):
+    """How a preset was published to be trained.
+
+    Returns:
+        Dictionary of "epochs", "batch_size", "nesterov" (whether momentum is Nesterov's), and
+        "drop_shares", the shares of the epochs after which the rate is divided by 10.
+
+    Raises:
+        InputError: there is no such network or preset.
+    """
+    stem = network_class(model, preset).presets[preset]["stem"]
+    return _RECIPES[stem] | {"nesterov": _NESTEROV[model]}

@@ -9,11 +9,9 @@ import json
 from absl import flags
 
 from tf_adaptive.profile import profile
-from trainers import program
-from trainers.networks import build_network, network_class
+from trainers import networks, program
 
-_MODEL = flags.DEFINE_string("model", "msdnet", "network: msdnet")
-_PRESET = flags.DEFINE_string("preset", "msdnet_cifar_lingrow5", "published configuration")
+flags.adopt_module_key_flags(networks)
 _NUM_CLASSES = flags.DEFINE_integer("num_classes", None, "classes; the preset's if unset")
 _IMAGE_SIZE = flags.DEFINE_integer("image_size", None, "pixels a side; the preset's if unset")
 _CHANNELS = flags.DEFINE_integer("channels", 3, "channels of the images")
@@ -22,13 +20,16 @@ _JSON = flags.DEFINE_bool("json", False, "print JSON")
 
 
 def main():
-    published = network_class(_MODEL.value, _PRESET.value).presets[_PRESET.value]
+    name = networks.MODEL.value
+    program.fill_unset(preset=networks.default_preset(name))
+    preset = networks.PRESET.value
+    published = networks.network_class(name, preset).presets[preset]
     image_size = _IMAGE_SIZE.value
     if image_size is None:
         image_size = published["input_shape"][0]
-    model = build_network(
-        _MODEL.value,
-        _PRESET.value,
+    model = networks.build_network(
+        name,
+        preset,
         input_shape=(image_size, image_size, _CHANNELS.value),
         num_classes=_NUM_CLASSES.value,
     )
@@ -39,6 +40,7 @@ def main():
     _print_row("million MACs, published", [f"{cost.macs / 1e6:.2f}" for cost in costs])
     _print_row("million MACs, lazy", [f"{cost.lazy_macs / 1e6:.2f}" for cost in costs])
     _print_row("million parameters", [f"{cost.parameters / 1e6:.2f}" for cost in costs])
+    _print_row("kilobytes handed on", [f"{cost.state_bytes / 1e3:.1f}" for cost in costs])
     if _LATENCY_RUNS.value:
         _print_row("milliseconds, batch 1", [f"{cost.latency_ms:.2f}" for cost in costs])
 

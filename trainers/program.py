@@ -33,6 +33,13 @@ def flag_values():
     return {flag.name: flag.value for flag in flags.FLAGS.get_key_flags_for_module(sys.argv[0])}
 
 
+def fill_unset(**values):
+    """Gives flags that the user left unset a value, as if it had been given."""
+    for name, value in values.items():
+        if flags.FLAGS[name].value is None:
+            flags.FLAGS[name].value = value
+
+
 def numbers(flag, kind=float):
     """The numbers of a list flag, None when it is unset.
 

@@ -1,5 +1,6 @@
 """The report that training and evaluation both end with."""
 
+import csv
 import pathlib
 import sys
 
@@ -57,6 +58,23 @@ def report_run(run_dir, *, measure="max_probability", batch_size=256, data_dir=N
         f"image: {100 * near.mean_macs / last.macs:.0f} % of the whole network's.\n"
         f"Tables and figures: {directory}"
     )
+
+
+def read_report(run_dir, table):
+    """The rows of a run's report, a dictionary of texts each.
+
+    Args:
+        run_dir: directory of a run.
+        table: "anytime" or "budgeted".
+
+    Raises:
+        InputError: the run has no report.
+    """
+    path = pathlib.Path(run_dir) / "report" / f"{table}.csv"
+    if not path.is_file():
+        raise InputError(f"The run must have a report: run trainers.evaluate. Missing: {path}")
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
 
 
 def load_run_dataset(config, *, data_dir=None):

@@ -2,8 +2,9 @@
 
     python -m trainers.train_multi_exit --dataset digits --run_dir runs/digits --epochs 20
 
-The defaults of the optimiser are the papers': SGD with Nesterov momentum 0.9, weight decay 1e-4,
-rate 0.1 divided by 10 after a half and three quarters of the epochs.
+The defaults are the paper's of the network: SGD with momentum 0.9 (MSDNet: Nesterov's), weight
+decay 1e-4, rate 0.1. CIFAR's presets take 300 epochs at batch 64 and divide the rate by 10 after a
+half and three quarters of them, ImageNet's 90 at batch 256, after one and two thirds.
 """
 
 import keras
@@ -17,12 +18,10 @@ from tf_adaptive.training.progress import TerminalProgress
 from tf_adaptive.training.run_directory import finish_run
 from tf_adaptive.training.schedules import learning_rate_schedule
 from tf_adaptive.training.step import TrainStep, sgd
-from trainers import program
-from trainers.networks import build_network, network_class
+from trainers import networks, program
 from trainers.reporting import report_run
 
-_MODEL = flags.DEFINE_string("model", "msdnet", "network: msdnet")
-_PRESET = flags.DEFINE_string("preset", "msdnet_cifar_lingrow5", "published configuration")
+flags.adopt_module_key_flags(networks)
 _DATASET = flags.DEFINE_string(
     "dataset",
     "digits",
@@ -36,16 +35,20 @@ _VALIDATION_SIZE = flags.DEFINE_integer(
 )
 _RUN_DIR = flags.DEFINE_string("run_dir", None, "directory of the run", required=True)
 _RESUME = flags.DEFINE_bool("resume", False, "continue the run in --run_dir")
-_EPOCHS = flags.DEFINE_integer("epochs", 300, "passes over the training images")
-_BATCH_SIZE = flags.DEFINE_integer("batch_size", 64, "images in a batch")
+_EPOCHS = flags.DEFINE_integer(
+    "epochs", None, "passes over the training images; the paper's if unset"
+)
+_BATCH_SIZE = flags.DEFINE_integer("batch_size", None, "images in a batch; the paper's if unset")
 _SCHEDULE = flags.DEFINE_string("schedule", "multi_step", "multi_step or cosine")
 _LEARNING_RATE = flags.DEFINE_float("learning_rate", 0.1, "highest learning rate")
 _DROP_EPOCHS = flags.DEFINE_list(
-    "drop_epochs", None, "epochs after which multi_step divides by 10; 1/2 and 3/4 if unset"
+    "drop_epochs", None, "epochs after which multi_step divides by 10; the paper's if unset"
 )
 _WARMUP_EPOCHS = flags.DEFINE_float("warmup_epochs", 0.0, "epochs of linear warm-up")
 _MOMENTUM = flags.DEFINE_float("momentum", 0.9, "momentum of SGD")
-_NESTEROV = flags.DEFINE_bool("nesterov", True, "Nesterov's form of momentum")
+_NESTEROV = flags.DEFINE_bool(
+    "nesterov", None, "Nesterov's form of momentum; as in the paper if unset"
+)
 _WEIGHT_DECAY = flags.DEFINE_float("weight_decay", 1e-4, "L2 on all weights, as in the papers")
 _LABEL_SMOOTHING = flags.DEFINE_float("label_smoothing", 0.0, "label smoothing, in [0, 1)")
 _EXIT_WEIGHTS = flags.DEFINE_list("exit_weights", None, "weight of each exit's loss; 1 if unset")
@@ -61,7 +64,11 @@ _MAY_DIFFER = ("run_dir", "data_dir", "resume", "checkpoint_seconds")
 
 def main():
     check_choice("precision", _PRECISION.value, ("float32", "bfloat16"))
-    network_class(_MODEL.value, _PRESET.value)  # Refused before data are prepared for nothing.
+    program.fill_unset(preset=networks.default_preset(networks.MODEL.value))
+    # A misspelt network or preset is refused before data are prepared for nothing.
+    recipe = networks.published_recipe(networks.MODEL.value, networks.PRESET.value)
+    drop_shares = recipe.pop("drop_shares")
+    program.fill_unset(**recipe)
     check_label_smoothing(_LABEL_SMOOTHING.value)
     check_whole("batch_size", _BATCH_SIZE.value, least=1)
     check_whole("seed", _SEED.value, least=0, most=2**32 - 1)
@@ -76,12 +83,15 @@ def main():
     model = _build(dataset, dtype=None if _PRECISION.value == "float32" else "mixed_bfloat16")
     exit_weights = check_exit_weights(program.numbers(_EXIT_WEIGHTS), len(model.outputs))
     steps_per_epoch = -(-dataset.sizes["train"] // _BATCH_SIZE.value)
+    drop_epochs = program.numbers(_DROP_EPOCHS)
+    if drop_epochs is None and _SCHEDULE.value == "multi_step":
+        drop_epochs = [share * _EPOCHS.value for share in drop_shares]
     schedule = learning_rate_schedule(
         _SCHEDULE.value,
         learning_rate=_LEARNING_RATE.value,
         epochs=_EPOCHS.value,
         steps_per_epoch=steps_per_epoch,
-        drop_epochs=program.numbers(_DROP_EPOCHS),
+        drop_epochs=drop_epochs,
         warmup_epochs=_WARMUP_EPOCHS.value,
     )
 
@@ -112,9 +122,9 @@ def main():
 
 
 def _build(dataset, dtype):
-    return build_network(
-        _MODEL.value,
-        _PRESET.value,
+    return networks.build_network(
+        networks.MODEL.value,
+        networks.PRESET.value,
         input_shape=dataset.image_shape,
         num_classes=dataset.num_classes,
         dtype=dtype,

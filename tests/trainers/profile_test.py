@@ -2,19 +2,30 @@ import json
 
 from tests.trainers.programs import run_program
 
-NETWORK = ("--model", "msdnet", "--preset", "msdnet_cifar_lingrow7", "--num_classes", "100")
+MSDNET = ("--model", "msdnet", "--preset", "msdnet_cifar_lingrow7", "--num_classes", "100")
 PUBLISHED = ["6.86", "14.35", "27.29", "48.45", "76.43", "108.85", "137.28"]
 LAZY = ["5.96", "12.75", "25.25", "45.82", "75.03", "108.85", "137.28"]
 
 
 def test_prints_the_published_numbers():
-    finished = run_program("trainers.profile", *NETWORK)
+    finished = run_program("trainers.profile", *MSDNET)
     assert finished.status == 0, finished.stderr
     lines = [line.split() for line in finished.stdout.splitlines()]
     assert lines[0] == ["million", "MACs,", "published", *PUBLISHED]
     assert lines[1] == ["million", "MACs,", "lazy", *LAZY]
     assert lines[2][:2] == ["million", "parameters"]
-    assert len(lines) == 3
+    assert lines[3][:3] == ["kilobytes", "handed", "on"]
+    assert len(lines) == 4
+
+
+def test_prints_what_ranet_costs_and_hands_on():
+    finished = run_program("trainers.profile", "--model", "ranet")
+    assert finished.status == 0, finished.stderr
+    published, lazy, _, handed_on = (line.split() for line in finished.stdout.splitlines())
+    macs = ["8.36", "21.77", "32.84", "41.52", "53.23", "58.92"]
+    assert published[3:] == lazy[3:] == macs
+    # After the fifth exit there is one map of 8×8 pixels and 146 channels left to hand on.
+    assert handed_on[-2:] == ["37.4", "0.0"]
 
 
 def test_json_of_other_images_with_latency():

@@ -4,14 +4,21 @@ import math
 
 import keras
 
-from tf_adaptive.errors import InputError, check_choice
+from tf_adaptive.errors import InputError, check_whole
 from tf_adaptive.layers import ConvUnit
 from tf_adaptive.models.exit_head import exit_head
+from tf_adaptive.models.feature_units import bottlenecked_unit, imagenet_stem
 from tf_adaptive.models.presets import MSDNET_PRESETS
+from tf_adaptive.models.published_network import (
+    PublishedNetwork,
+    check_common_arguments,
+    check_per_scale,
+    reduced,
+)
 
 
 @keras.saving.register_keras_serializable(package="tf_adaptive")
-class MSDNet(keras.Model):
+class MSDNet(PublishedNetwork):
     """Multi-Scale DenseNet (Huang et al. 2018), as the published code builds it.
 
     A functional model: `model(images)` is the list of the exits' logits, cheapest first, each
@@ -54,21 +61,20 @@ class MSDNet(keras.Model):
         dtype=None,
         name="msdnet",
     ):
-        input_shape = tuple(input_shape)
-        block_layers = tuple(block_layers)
-        scale_growth = tuple(scale_growth)
-        scale_bottleneck = tuple(scale_bottleneck)
-        check_choice("stem", stem, ("cifar", "imagenet"))
-        _check_arguments(
-            input_shape,
-            num_classes,
-            block_layers,
-            num_channels,
-            growth_rate,
-            scale_growth,
-            scale_bottleneck,
-            reduction,
-        )
+        config = {
+            "input_shape": tuple(input_shape),
+            "num_classes": num_classes,
+            "block_layers": tuple(block_layers),
+            "stem": stem,
+            "num_channels": num_channels,
+            "growth_rate": growth_rate,
+            "scale_growth": tuple(scale_growth),
+            "scale_bottleneck": tuple(scale_bottleneck),
+            "reduction": reduction,
+            "dtype": dtype,
+            "name": name,
+        }
+        _check_arguments(config)
         num_scales = len(scale_growth)
         num_layers = sum(block_layers)
 
@@ -91,12 +97,7 @@ class MSDNet(keras.Model):
                 )
                 width += growth_rate
                 if in_scales > out_scales and reduction > 0:
-                    width = math.floor(reduction * width)
-                    if width == 0:
-                        raise InputError(
-                            "`reduction` must leave a channel at each transition. "
-                            f"Received: reduction={reduction}"
-                        )
+                    width = reduced(width, reduction)
                     maps = {
                         scale: ConvUnit(
                             width * scale_growth[scale - 1],
@@ -116,88 +117,27 @@ class MSDNet(keras.Model):
                     dtype=dtype,
                 )
             )
-        super().__init__(inputs=images, outputs=logits, name=name)
-        self._config = {
-            "input_shape": input_shape,
-            "num_classes": num_classes,
-            "block_layers": block_layers,
-            "stem": stem,
-            "num_channels": num_channels,
-            "growth_rate": growth_rate,
-            "scale_growth": scale_growth,
-            "scale_bottleneck": scale_bottleneck,
-            "reduction": reduction,
-            "dtype": keras.dtype_policies.get(dtype).name,
-            "name": name,
-        }
-
-    @classmethod
-    def from_preset(cls, preset, **overrides):
-        """A published configuration.
-
-        Args:
-            preset: a name such as "msdnet_cifar_lingrow5".
-            **overrides: constructor arguments that differ from the preset's, such as
-                `num_classes` or `input_shape`.
-
-        Raises:
-            InputError: no preset has that name.
-        """
-        check_choice("preset", preset, cls.presets)
-        return cls(**{**cls.presets[preset], **overrides})
-
-    def get_config(self):
-        return dict(self._config)
-
-    @classmethod
-    def from_config(cls, config, custom_objects=None):
-        return cls(**config)
+        super().__init__(images, logits, config)
 
 
-def _check_arguments(
-    input_shape,
-    num_classes,
-    block_layers,
-    num_channels,
-    growth_rate,
-    scale_growth,
-    scale_bottleneck,
-    reduction,
-):
-    if len(input_shape) != 3 or any(not isinstance(side, int) or side < 1 for side in input_shape):
+def _check_arguments(config):
+    common = ("input_shape", "num_classes", "stem", "num_channels", "growth_rate", "reduction")
+    check_common_arguments(**{name: config[name] for name in common})
+    scale_growth = config["scale_growth"]
+    check_per_scale(scale_growth, config["scale_bottleneck"])
+    if len(config["block_layers"]) < 2:
         raise InputError(
-            "`input_shape` must be (height, width, channels), each a whole number of 1 or more. "
-            f"Received: input_shape={input_shape}"
+            "`block_layers` must give at least two blocks. "
+            f"Received: block_layers={config['block_layers']}"
         )
-    if num_classes < 2:
-        raise InputError(f"`num_classes` must be 2 or more. Received: num_classes={num_classes}")
-    if len(block_layers) < 2 or any(layers < 1 for layers in block_layers):
-        raise InputError(
-            "`block_layers` must give at least two blocks of one layer or more each. "
-            f"Received: block_layers={block_layers}"
-        )
-    if num_channels < 1 or growth_rate < 1:
-        raise InputError(
-            "`num_channels` and `growth_rate` must be 1 or more. "
-            f"Received: num_channels={num_channels}, growth_rate={growth_rate}"
-        )
-    if (
-        not scale_growth
-        or len(scale_growth) != len(scale_bottleneck)
-        or any(factor < 1 for factor in (*scale_growth, *scale_bottleneck))
-    ):
-        raise InputError(
-            "`scale_growth` and `scale_bottleneck` must have one entry of 1 or more per scale. "
-            f"Received: scale_growth={scale_growth}, scale_bottleneck={scale_bottleneck}"
-        )
-    if any(growth_rate * growth < 2 for growth in scale_growth[1:]):
+    for layers in config["block_layers"]:
+        check_whole("block_layers", layers, least=1)
+    if any(config["growth_rate"] * growth < 2 for growth in scale_growth[1:]):
         raise InputError(
             "`growth_rate` times the growth of a coarser scale must be 2 or more, as half of it "
             "comes from the scale above. "
-            f"Received: growth_rate={growth_rate}, scale_growth={scale_growth}"
+            f"Received: growth_rate={config['growth_rate']}, scale_growth={scale_growth}"
         )
-    if not 0 <= reduction <= 1:
-        raise InputError(f"`reduction` must be in [0, 1]. Received: reduction={reduction}")
 
 
 def _scales_read_and_written(layer, num_layers, num_scales):
@@ -214,12 +154,7 @@ def _stem(images, kind, channels, dtype):
     if kind == "cifar":
         features = ConvUnit(channels[0], 3, dtype=dtype, name=name)(images)
     else:
-        features = ConvUnit(
-            channels[0], 7, strides=2, use_bias=True, dtype=dtype, name=f"{name}_convolution"
-        )(images)
-        # After a ReLU, padding with zeros is padding with −∞.
-        features = keras.layers.ZeroPadding2D(1, dtype=dtype, name=f"{name}_padding")(features)
-        features = keras.layers.MaxPooling2D(3, 2, dtype=dtype, name=name)(features)
+        features = imagenet_stem(images, channels[0], name=name, dtype=dtype)
     maps = {1: features}
     for scale in range(2, len(channels) + 1):
         maps[scale] = ConvUnit(
@@ -238,7 +173,7 @@ def _dense_layer(maps, out_scales, growth, bottleneck, *, name, dtype):
         parts = [maps[scale]]
         if finer is not None:
             parts.append(
-                _bottlenecked_unit(
+                bottlenecked_unit(
                     finer,
                     channels,
                     bottleneck[scale - 2],
@@ -248,7 +183,7 @@ def _dense_layer(maps, out_scales, growth, bottleneck, *, name, dtype):
                 )
             )
         parts.append(
-            _bottlenecked_unit(
+            bottlenecked_unit(
                 maps[scale],
                 channels,
                 bottleneck[scale - 1],
@@ -259,9 +194,3 @@ def _dense_layer(maps, out_scales, growth, bottleneck, *, name, dtype):
         )
         written[scale] = keras.layers.Concatenate(dtype=dtype, name=f"{name}_scale_{scale}")(parts)
     return written
-
-
-def _bottlenecked_unit(features, channels, width, *, strides, name, dtype):
-    inner = min(features.shape[-1], width * channels)
-    features = ConvUnit(inner, 1, dtype=dtype, name=f"{name}_bottleneck")(features)
-    return ConvUnit(channels, 3, strides=strides, dtype=dtype, name=name)(features)

@@ -1,0 +1,22 @@
+"""Groups of units that more than one network is built from."""
+
+import keras
+
+from tf_adaptive.layers import ConvUnit
+
+
+def bottlenecked_unit(features, channels, width, *, strides, name, dtype):
+    """A 1×1 unit to at most `width · channels` channels, then a 3×3 unit to `channels`."""
+    inner = min(features.shape[-1], width * channels)
+    features = ConvUnit(inner, 1, dtype=dtype, name=f"{name}_bottleneck")(features)
+    return ConvUnit(channels, 3, strides=strides, dtype=dtype, name=name)(features)
+
+
+def imagenet_stem(images, channels, *, name, dtype):
+    """A 7×7 convolution of stride 2, then 3×3 max-pooling of stride 2."""
+    features = ConvUnit(
+        channels, 7, strides=2, use_bias=True, dtype=dtype, name=f"{name}_convolution"
+    )(images)
+    # After a ReLU, padding with zeros is padding with −∞.
+    features = keras.layers.ZeroPadding2D(1, dtype=dtype, name=f"{name}_padding")(features)
+    return keras.layers.MaxPooling2D(3, 2, dtype=dtype, name=name)(features)

@@ -1,0 +1,170 @@
+"""Which parameters of the published PyTorch networks our layers are filled from."""
+
+import re
+
+import keras
+
+from tf_adaptive.errors import InputError
+from tf_adaptive.layers import ConvUnit
+
+_MSDNET_UNIT = re.compile(
+    r"stage_(?P<block>\d+)_(?P<kind>stem|layer|transition)_(?:(?P<layer>\d+)_)?"
+    r"scale_(?P<scale>\d+)(?P<path>_down|_normal|)(?P<part>_bottleneck|_convolution|)"
+)
+_RANET_STEM = re.compile(r"stage_1_stem_subnetwork_(?P<subnetwork>\d+)(?P<part>_convolution|)")
+_RANET_UNIT = re.compile(
+    r"stage_\d+_subnetwork_(?P<subnetwork>\d+)_block_(?P<block>\d+)_"
+    r"(?:layer_(?P<layer>\d+)_(?P<path>own|lower)(?P<part>_bottleneck|)|(?P<end>lower|transition))"
+)
+_EXIT_UNIT = re.compile(r"stage_(?P<exit>\d+)_exit_unit_(?P<unit>\d+)")
+_EXIT_LINEAR = re.compile(r"exit_(?P<exit>\d+)")
+
+
+def published_sources(model):
+    """Where every variable of a network is found in its published PyTorch state dict.
+
+    Args:
+        model: an `MSDNet` or a `RANet`, or a functional model made of the layers of one.
+
+    Returns:
+        Dictionary of published parameter name to a pair: our variable, and a function from the
+        published array to ours, which gives None for an array that cannot be turned into ours.
+
+    Raises:
+        InputError: the model has no layers of either network.
+    """
+    units = {layer.name: layer for layer in model.layers if isinstance(layer, ConvUnit)}
+    linear = {layer.name: layer for layer in model.layers if isinstance(layer, keras.layers.Dense)}
+    features = {**_msdnet_units(units), **_ranet_units(units)}
+    exits = _exit_linears(linear)
+    if not features or not exits:
+        raise InputError(
+            "`model` must be an MSDNet or a RANet to take published PyTorch weights. "
+            f"Received: {model.name!r}, which has no layers of either"
+        )
+    sources = {}
+    for name, (convolution, normalization) in {**features, **_exit_units(units)}.items():
+        sources.update(_unit_sources(units[name], convolution, normalization))
+    for name, prefix in exits.items():
+        pooled = model.get_layer(f"stage_{name.removeprefix('exit_')}_exit_features").input
+        sources[f"{prefix}.weight"] = (linear[name].kernel, _linear_kernel_on(pooled.shape[1:]))
+        sources[f"{prefix}.bias"] = (linear[name].bias, _vector)
+    return sources
+
+
+def _msdnet_units(names):
+    """Unit name → published names of its convolution and its batch normalisation.
+
+    The published network counts the modules of a block (stem, layers, transitions, in order of
+    execution) and the scales of a module (those it writes, finest first) from 0.
+    """
+
+    def module(match):
+        # A transition follows the layer of its number.
+        return int(match["layer"] or 0), match["kind"] == "transition"
+
+    matches = _matches(_MSDNET_UNIT, names)
+    modules, scales = {}, {}
+    for match in matches.values():
+        modules.setdefault(match["block"], set()).add(module(match))
+        scales.setdefault((match["block"], module(match)), set()).add(int(match["scale"]))
+    published = {}
+    for name, match in matches.items():
+        block = match["block"]
+        module_index = sorted(modules[block]).index(module(match))
+        scale_index = sorted(scales[block, module(match)]).index(int(match["scale"]))
+        container = "m" if match["kind"] == "transition" else "layers"
+        prefix = f"blocks.{int(block) - 1}.{module_index}.{container}.{scale_index}"
+        if match["part"] == "_convolution":
+            published[name] = _pair(prefix)
+        elif match["path"]:
+            published[name] = _in_bottlenecked(f"{prefix}.conv{match['path']}", match)
+        else:
+            published[name] = _pair(f"{prefix}.net")
+    return published
+
+
+def _ranet_units(names):
+    """Unit name → published names of its convolution and its batch normalisation.
+
+    The published network counts everything from 0, the maps of the stem finest first.
+    """
+    stems = _matches(_RANET_STEM, names)
+    last = max((int(match["subnetwork"]) for match in stems.values()), default=0)
+    published = {}
+    for name, match in stems.items():
+        prefix = f"FirstLayer.layers.{last - int(match['subnetwork'])}"
+        published[name] = _pair(prefix if match["part"] else f"{prefix}.net")
+    for name, match in _matches(_RANET_UNIT, names).items():
+        prefix = f"scale_flows.{int(match['subnetwork']) - 1}.{int(match['block']) - 1}"
+        if match["layer"]:
+            unit = {"own": "conv_normal", "lower": "conv_up"}[match["path"]]
+            prefix = f"{prefix}.layers.{int(match['layer']) - 1}.{unit}"
+            published[name] = _in_bottlenecked(prefix, match)
+        else:
+            unit = {"lower": "conv_last", "transition": "trans"}[match["end"]]
+            published[name] = _pair(f"{prefix}.{unit}.net")
+    return published
+
+
+def _exit_units(names):
+    """Unit name → published names of its convolution and its batch normalisation."""
+    return {
+        name: _pair(f"classifier.{int(match['exit']) - 1}.m.{int(match['unit']) - 1}.net")
+        for name, match in _matches(_EXIT_UNIT, names).items()
+    }
+
+
+def _exit_linears(names):
+    """Name of an exit's linear layer → the published one."""
+    return {
+        name: f"classifier.{int(match['exit']) - 1}.linear"
+        for name, match in _matches(_EXIT_LINEAR, names).items()
+    }
+
+
+def _matches(pattern, names):
+    return {name: match for name in names if (match := pattern.fullmatch(name))}
+
+
+def _pair(sequence, first=0):
+    """The names of a convolution and a batch normalisation that follow each other."""
+    return f"{sequence}.{first}", f"{sequence}.{first + 1}"
+
+
+def _in_bottlenecked(prefix, match):
+    """The bottleneck comes first, then a ReLU, then the 3×3 convolution."""
+    return _pair(f"{prefix}.net", 0 if match["part"] == "_bottleneck" else 3)
+
+
+def _unit_sources(unit, convolution, normalization):
+    sources = {f"{convolution}.weight": (unit.convolution.kernel, _convolution_kernel)}
+    if unit.use_bias:
+        sources[f"{convolution}.bias"] = (unit.convolution.bias, _vector)
+    ours = unit.batch_normalization
+    sources[f"{normalization}.weight"] = (ours.gamma, _vector)
+    sources[f"{normalization}.bias"] = (ours.beta, _vector)
+    sources[f"{normalization}.running_mean"] = (ours.moving_mean, _vector)
+    sources[f"{normalization}.running_var"] = (ours.moving_variance, _vector)
+    return sources
+
+
+def _vector(array):
+    return array
+
+
+def _convolution_kernel(array):
+    return array.transpose(2, 3, 1, 0) if array.ndim == 4 else None
+
+
+def _linear_kernel_on(pooled):
+    """PyTorch flattens (channels, height, width), we flatten (height, width, channels)."""
+    height, width, channels = pooled
+
+    def to_keras(array):
+        if array.ndim != 2 or array.shape[1] != height * width * channels:
+            return None
+        by_place = array.reshape(-1, channels, height, width).transpose(2, 3, 1, 0)
+        return by_place.reshape(height * width * channels, -1)
+
+    return to_keras
