@@ -148,7 +148,7 @@ def test_evaluation_flags(run_copy):
     [
         ("model", "ms_dnet", "Did you mean 'msdnet'?"),
         ("preset", "msdnet_lingrow7", "Did you mean 'msdnet_cifar_lingrow7'?"),
-        ("num_classes", "1", "`num_classes` must be 2 or more"),
+        ("num_classes", "1", "`num_classes` must be a whole number from 2 on"),
         ("image_size", "0", "each a whole number of 1 or more"),
         ("channels", "0", "each a whole number of 1 or more"),
         ("latency_runs", "-1", "`latency_runs` must be 0 or more"),

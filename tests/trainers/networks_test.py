@@ -1,0 +1,32 @@
+import pytest
+
+from tf_adaptive.errors import InputError
+from trainers.networks import NETWORKS, default_preset, network_class, published_recipe
+
+
+def test_every_network_has_a_default_preset_of_its_own():
+    for model, network in NETWORKS.items():
+        assert network_class(model, default_preset(model)) is network
+    with pytest.raises(InputError, match="Did you mean 'ranet'?"):
+        default_preset("rannet")
+
+
+@pytest.mark.parametrize(
+    ("model", "preset", "epochs", "batch_size", "drops", "nesterov"),
+    [
+        ("msdnet", "msdnet_cifar_lingrow7", 300, 64, [150, 225], True),
+        ("msdnet", "msdnet_imagenet_step4", 90, 256, [30, 60], True),
+        ("ranet", "ranet_cifar_even4", 300, 64, [150, 225], False),
+        ("ranet", "ranet_imagenet_4221", 90, 256, [30, 60], False),
+    ],
+)
+def test_recipes_are_the_papers(model, preset, epochs, batch_size, drops, nesterov):
+    recipe = published_recipe(model, preset)
+    assert (recipe["epochs"], recipe["batch_size"]) == (epochs, batch_size)
+    assert recipe["nesterov"] is nesterov
+    assert [share * epochs for share in recipe["drop_shares"]] == drops
+
+
+def test_a_preset_of_the_other_network_is_refused():
+    with pytest.raises(InputError, match="`preset` must be one of ranet_cifar_lg3"):
+        published_recipe("ranet", "msdnet_cifar_lingrow5")
