@@ -1,8 +1,10 @@
 """Image classifiers that spend less computation on easy pictures."""
 
 from tf_adaptive.checkpoints import load_pytorch_weights
+from tf_adaptive.collaboration import with_collaboration
 from tf_adaptive.early_exit import EarlyExit
 from tf_adaptive.errors import InputError
+from tf_adaptive.gradient_equilibrium import with_gradient_equilibrium
 from tf_adaptive.models import MSDNet, RANet
 from tf_adaptive.policies import (
     choose_exits,
@@ -29,4 +31,6 @@ __all__ = [
     "profile",
     "split_stages",
     "thresholds_for_budget",
+    "with_collaboration",
+    "with_gradient_equilibrium",
 ]

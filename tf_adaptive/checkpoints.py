@@ -6,14 +6,15 @@ import re
 import numpy as np
 
 from tf_adaptive.errors import InputError
-from tf_adaptive.published_names import published_sources
+from tf_adaptive.published_names import is_unused, published_sources
 
 
 def load_pytorch_weights(model, state_dict):
     """Fills an MSDNet or a RANet from the arrays of a published PyTorch checkpoint.
 
     Args:
-        model: an `MSDNet` or a `RANet`, or a functional model made of the layers of one.
+        model: an `MSDNet` or a `RANet`, one of them `with_collaboration`, or another functional
+            model made of the layers of one.
         state_dict: mapping of published parameter names, with or without "module." in front, to
             arrays (or anything `numpy.asarray` takes): convolutions `(out, in, height, width)`,
             linear layers `(out, in)`.
@@ -34,7 +35,7 @@ def load_pytorch_weights(model, state_dict):
             f"`state_dict` must hold every array of {model.name!r}. "
             f"Missing: {missing[0]!r} ({len(missing)} missing in all)"
         )
-    left_over = [name for name in arrays if name not in sources]
+    left_over = [name for name in arrays if name not in sources and not is_unused(name)]
     if left_over:
         raise InputError(
             f"`state_dict` must hold nothing that {model.name!r} has no place for. "

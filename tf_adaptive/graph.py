@@ -128,6 +128,23 @@ def open_nested(model):
     return keras.Model(model.input, outputs, name=model.name)
 
 
+def put_in_layer_order_of(original, model):
+    """Puts the layers that `model` shares with `original` into the order they have there.
+
+    Keras orders a model's layers by their distance from the outputs, which a layer put in
+    between changes; weights are listed and saved in that order. Layers of `model` alone come
+    last.
+    """
+    places = {id(operation): place for place, operation in enumerate(original.operations)}
+
+    def place(operation):
+        return places.get(id(operation), len(places))
+
+    # Past the tracking of attributes, which would make a list sorted later one not to be saved.
+    object.__setattr__(model, "_operations", sorted(model.operations, key=place))
+    model._layers.sort(key=place)
+
+
 def _is_its_graph(operation):
     """Whether it is a model that calls its layers and does nothing besides."""
     return type(operation).call in (Functional.call, keras.Sequential.call)

@@ -1,5 +1,7 @@
 """Losses of a network with several exits."""
 
+import math
+
 import keras
 import numpy as np
 
@@ -40,6 +42,54 @@ def multi_exit_cross_entropy(labels, logits_list, exit_weights=None, label_smoot
     ]
     total = sum(weight * loss for weight, loss in zip(weights, exit_losses, strict=True))
     return total, exit_losses
+
+
+def one_for_all_distillation(
+    labels, logits_list, teacher_logits, *, alpha, temperature, exit_weights=None
+):
+    """The loss of One-for-all distillation (Li et al. 2019, section 3.3): the last exit teaches.
+
+    Exit i < K: `α · CE + (1 − α) · T² · KL(teacher ‖ exit)`, both distributions at temperature T
+    (Hinton et al. 2015, whose T² keeps the gradient's size); exit K: CE. Means over the batch, and
+    the weighted sum over the exits.
+
+    Args:
+        labels: integers `(batch,)`.
+        logits_list: one `(batch, classes)` per exit, computed on in float32.
+        teacher_logits: `(batch, classes)`, which get no gradient.
+        alpha: α, in [0, 1].
+        temperature: T, above 0.
+        exit_weights: one number per exit, at least 0 and not all 0; None weighs each with 1.
+
+    Returns:
+        `(total, exit_losses)`: a float32 scalar, and a list of one per exit, unweighted.
+
+    Raises:
+        InputError: `alpha`, `temperature` or `exit_weights` out of range.
+    """
+    check_distillation(alpha, temperature)
+    weights = check_exit_weights(exit_weights, len(logits_list))
+    _, exit_losses = multi_exit_cross_entropy(labels, logits_list)
+    teacher_logits = keras.ops.stop_gradient(keras.ops.cast(teacher_logits, "float32"))
+    teacher = keras.ops.log_softmax(teacher_logits / temperature)
+    for index, logits in enumerate(logits_list[:-1]):
+        student = keras.ops.log_softmax(keras.ops.cast(logits, "float32") / temperature)
+        divergence = keras.ops.sum(keras.ops.exp(teacher) * (teacher - student), axis=-1)
+        exit_losses[index] = alpha * exit_losses[index] + (
+            1 - alpha
+        ) * temperature**2 * keras.ops.mean(divergence)
+    total = sum(weight * loss for weight, loss in zip(weights, exit_losses, strict=True))
+    return total, exit_losses
+
+
+def check_distillation(alpha, temperature):
+    """Refuses an `alpha` outside [0, 1] and a `temperature` that is not finite and above 0."""
+    if not 0 <= alpha <= 1:
+        raise InputError(f"`alpha` must be in [0, 1]. Received: alpha={alpha}.")
+    if not (math.isfinite(temperature) and temperature > 0):
+        raise InputError(
+            f"`temperature` must be finite and above 0. Received: temperature={temperature}."
+        )
 
 
 def check_exit_weights(exit_weights, num_exits):

@@ -3,6 +3,7 @@
 import re
 
 import keras
+import numpy as np
 
 from tf_adaptive.errors import InputError
 from tf_adaptive.layers import ConvUnit
@@ -18,6 +19,10 @@ _RANET_UNIT = re.compile(
 )
 _EXIT_UNIT = re.compile(r"stage_(?P<exit>\d+)_exit_unit_(?P<unit>\d+)")
 _EXIT_LINEAR = re.compile(r"exit_(?P<exit>\d+)")
+_COLLABORATING_EXIT = re.compile(r"collaborating_exit_(?P<exit>\d+)")
+# A collaborating network is published with the exits of the network it was made from.
+_COLLABORATION = re.compile(r"exit_(?P<exit>\d+)_collaboration_linear")
+_UNUSED = re.compile(r"net\.classifier\.\d+\.linear\.(weight|bias)")
 
 
 def published_sources(model):
@@ -36,7 +41,8 @@ def published_sources(model):
     units = {layer.name: layer for layer in model.layers if isinstance(layer, ConvUnit)}
     linear = {layer.name: layer for layer in model.layers if isinstance(layer, keras.layers.Dense)}
     features = {**_msdnet_units(units), **_ranet_units(units)}
-    exits = _exit_linears(linear)
+    collaborating = _matches(_COLLABORATING_EXIT, linear)
+    exits = _collaborating_exits(collaborating) if collaborating else _exit_linears(linear)
     if not features or not exits:
         raise InputError(
             "`model` must be an MSDNet or a RANet to take published PyTorch weights. "
@@ -45,11 +51,24 @@ def published_sources(model):
     sources = {}
     for name, (convolution, normalization) in {**features, **_exit_units(units)}.items():
         sources.update(_unit_sources(units[name], convolution, normalization))
+    if collaborating:
+        sources = {f"net.{name}": source for name, source in sources.items()}
+    for name, match in _matches(_COLLABORATION, linear).items():
+        prefix = f"isc_modules.{int(match['exit']) - 2}"
+        sources[f"{prefix}.0.weight"] = (linear[name].kernel, _matrix)
+        sources[f"{prefix}.0.bias"] = (linear[name].bias, _vector)
+        normalization = model.get_layer(name.replace("_linear", "_normalization"))
+        sources.update(_normalization_sources(normalization, f"{prefix}.1"))
     for name, prefix in exits.items():
-        pooled = model.get_layer(f"stage_{name.removeprefix('exit_')}_exit_features").input
+        pooled = model.get_layer(f"stage_{name.rsplit('_', 1)[1]}_exit_features").input
         sources[f"{prefix}.weight"] = (linear[name].kernel, _linear_kernel_on(pooled.shape[1:]))
         sources[f"{prefix}.bias"] = (linear[name].bias, _vector)
     return sources
+
+
+def is_unused(name):
+    """Whether a published array has no place in our networks, and needs none."""
+    return _UNUSED.fullmatch(name) is not None
 
 
 def _msdnet_units(names):
@@ -123,6 +142,11 @@ def _exit_linears(names):
     }
 
 
+def _collaborating_exits(matches):
+    """Name of a collaborating exit's linear layer → the published one."""
+    return {name: f"classifier.{int(match['exit']) - 1}" for name, match in matches.items()}
+
+
 def _matches(pattern, names):
     return {name: match for name in names if (match := pattern.fullmatch(name))}
 
@@ -141,16 +165,24 @@ def _unit_sources(unit, convolution, normalization):
     sources = {f"{convolution}.weight": (unit.convolution.kernel, _convolution_kernel)}
     if unit.use_bias:
         sources[f"{convolution}.bias"] = (unit.convolution.bias, _vector)
-    ours = unit.batch_normalization
-    sources[f"{normalization}.weight"] = (ours.gamma, _vector)
-    sources[f"{normalization}.bias"] = (ours.beta, _vector)
-    sources[f"{normalization}.running_mean"] = (ours.moving_mean, _vector)
-    sources[f"{normalization}.running_var"] = (ours.moving_variance, _vector)
-    return sources
+    return {**sources, **_normalization_sources(unit.batch_normalization, normalization)}
+
+
+def _normalization_sources(layer, name):
+    return {
+        f"{name}.weight": (layer.gamma, _vector),
+        f"{name}.bias": (layer.beta, _vector),
+        f"{name}.running_mean": (layer.moving_mean, _vector),
+        f"{name}.running_var": (layer.moving_variance, _vector),
+    }
 
 
 def _vector(array):
     return array
+
+
+def _matrix(array):
+    return array.transpose() if array.ndim == 2 else None
 
 
 def _convolution_kernel(array):
@@ -158,13 +190,17 @@ def _convolution_kernel(array):
 
 
 def _linear_kernel_on(pooled):
-    """PyTorch flattens (channels, height, width), we flatten (height, width, channels)."""
+    """PyTorch flattens (channels, height, width), we flatten (height, width, channels).
+
+    What a collaborating exit reads besides follows, in the same order.
+    """
     height, width, channels = pooled
+    size = height * width * channels
 
     def to_keras(array):
-        if array.ndim != 2 or array.shape[1] != height * width * channels:
+        if array.ndim != 2 or array.shape[1] < size:
             return None
-        by_place = array.reshape(-1, channels, height, width).transpose(2, 3, 1, 0)
-        return by_place.reshape(height * width * channels, -1)
+        by_place = array[:, :size].reshape(-1, channels, height, width).transpose(2, 3, 1, 0)
+        return np.concatenate([by_place.reshape(size, -1), array[:, size:].transpose()])
 
     return to_keras

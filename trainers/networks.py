@@ -2,7 +2,7 @@
 
 from absl import flags
 
-from tf_adaptive.errors import check_choice
+from tf_adaptive.errors import InputError, check_choice
 from tf_adaptive.models import MSDNet, RANet
 
 NETWORKS = {"msdnet": MSDNet, "ranet": RANet}
@@ -63,3 +63,28 @@ def published_recipe(model, preset):
     """
     stem = network_class(model, preset).presets[preset]["stem"]
     return _RECIPES[stem] | {"nesterov": _NESTEROV[model]}
+
+
+def check_is_preset(model, config):
+    """Refuses a run's model that is not the preset which the run's settings name.
+
+    Args:
+        model: the run's `keras.Model`.
+        config: what the run's `config.json` holds.
+
+    Raises:
+        InputError: it is another network, or the settings name none.
+    """
+    name, preset = config.get("model"), config.get("preset")
+    expected = build_network(
+        name,
+        preset,
+        input_shape=model.input_shape[1:],
+        num_classes=model.outputs[0].shape[-1],
+    )
+    weights, named = ([(w.path, w.shape) for w in m.weights] for m in (model, expected))
+    if weights != named:
+        raise InputError(
+            f"The run's model.keras must be the {preset!r} of its config.json. "
+            "Received: another network; mend `preset` there or name another run."
+        )

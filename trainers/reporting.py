@@ -77,6 +77,18 @@ def read_report(run_dir, table):
         return list(csv.DictReader(file))
 
 
+def with_bar(batches, size, batch_size, description):
+    """Batches of `size` images, under a progress bar where standard error is a terminal."""
+    return tqdm.tqdm(
+        batches,
+        desc=description,
+        total=-(-size // batch_size),
+        unit="batch",
+        leave=False,
+        disable=not sys.stderr.isatty(),
+    )
+
+
 def load_run_dataset(config, *, data_dir=None):
     """The data set a run was trained on, split as it was.
 
@@ -102,12 +114,7 @@ def load_run_dataset(config, *, data_dir=None):
 
 
 def _logits(model, dataset, split, batch_size):
-    batches = tqdm.tqdm(
-        dataset.batches(split, batch_size),
-        desc=f"{split} images",
-        total=-(-dataset.sizes[split] // batch_size),
-        unit="batch",
-        leave=False,
-        disable=not sys.stderr.isatty(),
+    batches = dataset.batches(split, batch_size)
+    return collect_logits(
+        model, with_bar(batches, dataset.sizes[split], batch_size, f"{split} images")
     )
-    return collect_logits(model, batches)

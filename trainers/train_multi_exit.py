@@ -12,6 +12,7 @@ from absl import flags
 
 from tf_adaptive.data import load_dataset
 from tf_adaptive.errors import check_choice, check_whole
+from tf_adaptive.gradient_equilibrium import FORMS, with_gradient_equilibrium
 from tf_adaptive.losses import check_exit_weights, check_label_smoothing, multi_exit_cross_entropy
 from tf_adaptive.training.loop import train
 from tf_adaptive.training.progress import TerminalProgress
@@ -53,6 +54,14 @@ _WEIGHT_DECAY = flags.DEFINE_float("weight_decay", 1e-4, "L2 on all weights, as 
 _LABEL_SMOOTHING = flags.DEFINE_float("label_smoothing", 0.0, "label smoothing, in [0, 1)")
 _EXIT_WEIGHTS = flags.DEFINE_list("exit_weights", None, "weight of each exit's loss; 1 if unset")
 _PRECISION = flags.DEFINE_string("precision", "float32", "arithmetic: float32 or bfloat16")
+_GRADIENT_EQUILIBRIUM = flags.DEFINE_bool(
+    "gradient_equilibrium", False, "Gradient Equilibrium of Li et al. 2019"
+)
+_GRADIENT_EQUILIBRIUM_FORM = flags.DEFINE_string(
+    "gradient_equilibrium_form",
+    "paper",
+    "what Gradient Equilibrium rescales: paper, all features; released, what the exits read",
+)
 _SEED = flags.DEFINE_integer("seed", 0, "seed of weights, order and augmentation")
 _CHECKPOINT_SECONDS = flags.DEFINE_float(
     "checkpoint_seconds", 300.0, "time between checkpoints within an epoch"
@@ -69,6 +78,7 @@ def main():
     recipe = networks.published_recipe(networks.MODEL.value, networks.PRESET.value)
     drop_shares = recipe.pop("drop_shares")
     program.fill_unset(**recipe)
+    check_choice("gradient_equilibrium_form", _GRADIENT_EQUILIBRIUM_FORM.value, FORMS)
     check_label_smoothing(_LABEL_SMOOTHING.value)
     check_whole("batch_size", _BATCH_SIZE.value, least=1)
     check_whole("seed", _SEED.value, least=0, most=2**32 - 1)
@@ -81,6 +91,8 @@ def main():
     )
     keras.utils.set_random_seed(_SEED.value)
     model = _build(dataset, dtype=None if _PRECISION.value == "float32" else "mixed_bfloat16")
+    if _GRADIENT_EQUILIBRIUM.value:
+        model = with_gradient_equilibrium(model, form=_GRADIENT_EQUILIBRIUM_FORM.value)
     exit_weights = check_exit_weights(program.numbers(_EXIT_WEIGHTS), len(model.outputs))
     steps_per_epoch = -(-dataset.sizes["train"] // _BATCH_SIZE.value)
     drop_epochs = program.numbers(_DROP_EPOCHS)

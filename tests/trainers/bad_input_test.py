@@ -37,6 +37,7 @@ def refused(directory, name, *arguments):
         ("dataset", "digit", "Did you mean 'digits'?"),
         ("schedule", "cosin", "Did you mean 'cosine'?"),
         ("precision", "bfloat", "Did you mean 'bfloat16'?"),
+        ("gradient_equilibrium_form", "release", "Did you mean 'released'?"),
         ("epoch", "2", "Unknown command line flag 'epoch'. Did you mean: epochs ?"),
         ("epochs", "many", "flag --epochs=many"),
         ("epochs", "0", "`epochs` must be a whole number from 1 on. Received: epochs=0"),

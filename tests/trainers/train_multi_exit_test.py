@@ -6,11 +6,13 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from tests.trainers.conftest import TRAINING
 from tests.trainers.programs import run_program
+from tf_adaptive.training.run_directory import load_finished_run
 
 REPOSITORY = pathlib.Path(__file__).parents[2]
 FIGURES = ("accuracy_against_macs.png", "exits_along_budget.png", "first_and_last_exit.png")
@@ -122,3 +124,14 @@ def test_real_process_answers_in_one_line(tmp_path):
         "Did you mean 'cosine'?\n"
     )
     assert list(tmp_path.iterdir()) == []
+
+
+def test_gradient_equilibrium_changes_the_training_and_not_the_network(finished_run, tmp_path):
+    arguments = (*TRAINING, "--gradient_equilibrium", "--run_dir", tmp_path / "run")
+    finished = run_program("trainers.train_multi_exit", *arguments)
+    assert finished.status == 0, finished.stderr
+    _, plain = load_finished_run(finished_run)
+    _, balanced = load_finished_run(tmp_path / "run")
+    assert type(balanced) is type(plain)
+    assert balanced.get_config() == plain.get_config()
+    assert not np.array_equal(balanced.weights[0], plain.weights[0])

@@ -3,5 +3,7 @@
 from tf_adaptive.layers.batch_normalization import BatchNormalization
 from tf_adaptive.layers.bilinear_resize import BilinearResize
 from tf_adaptive.layers.conv_unit import ConvUnit
+from tf_adaptive.layers.gradient_rescale import GradientRescale
+from tf_adaptive.layers.stop_gradient import StopGradient
 
-__all__ = ["BatchNormalization", "BilinearResize", "ConvUnit"]
+__all__ = ["BatchNormalization", "BilinearResize", "ConvUnit", "GradientRescale", "StopGradient"]

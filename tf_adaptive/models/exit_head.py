@@ -29,9 +29,12 @@ def exit_head(features, num_classes, *, channels, exit_number, dtype=None):
     features = keras.layers.Flatten(dtype=dtype, name=f"{name}_features")(features)
     return keras.layers.Dense(
         num_classes,
-        kernel_initializer=keras.initializers.VarianceScaling(
-            scale=1 / 3, mode="fan_in", distribution="uniform"
-        ),
+        kernel_initializer=linear_initializer(),
         dtype="float32",
         name=f"exit_{exit_number}",
     )(features)
+
+
+def linear_initializer():
+    """How the published networks draw the kernels of their linear layers."""
+    return keras.initializers.VarianceScaling(scale=1 / 3, mode="fan_in", distribution="uniform")

@@ -22,6 +22,8 @@ class TrainStep:
         optimizer: a `keras.optimizers.Optimizer`.
         loss: a function of `labels`, integers `(batch,)`, and the list of K logits that gives
             the scalar to minimise, a mean over the batch.
+        teacher: None, or a model of the same input that answers logits `(batch, classes)`; they
+            are then the loss's third argument. It is run as in inference and does not learn.
         weight_decay: λ of λ/2 · ‖w‖² over all trainable weights, batch norm's and biases too.
             λ·w is added to the gradient before the optimizer (its momentum) sees it, as in
             PyTorch's SGD and so in the papers; Keras's own `weight_decay` is decoupled from it.
@@ -33,7 +35,7 @@ class TrainStep:
         InputError: a model with one output or several inputs, or `weight_decay` out of range.
     """
 
-    def __init__(self, model, optimizer, loss, *, weight_decay=0.0):
+    def __init__(self, model, optimizer, loss, *, teacher=None, weight_decay=0.0):
         if len(model.inputs) != 1 or len(model.outputs) < 2:
             raise InputError(
                 "`model` must have one input and two or more outputs. Received: "
@@ -48,6 +50,7 @@ class TrainStep:
         self.num_exits = len(model.outputs)
         self._optimizer = optimizer
         self._loss = loss
+        self._teacher = teacher
         self._weight_decay = weight_decay
         # Made now and not by the first step, so that a checkpoint can be read into it.
         optimizer.build(model.trainable_variables)
@@ -104,9 +107,10 @@ class TrainStep:
 
     def _train_on(self, images, labels):
         variables = self.model.trainable_variables
+        taught = [] if self._teacher is None else [self._teacher(images, training=False)]
         with tf.GradientTape() as tape:
             logits = self.model(images, training=True)
-            loss = self._loss(labels, logits)
+            loss = self._loss(labels, logits, *taught)
         gradients = tape.gradient(loss, [variable.value for variable in variables])
         if self._weight_decay:
             gradients = [

@@ -1,0 +1,113 @@
+import csv
+import json
+import shutil
+
+import keras
+import numpy as np
+import pytest
+
+from tests.trainers.programs import files, run_program
+from tf_adaptive.training.run_directory import load_finished_run
+
+PROGRAM = "trainers.train_collaboration"
+SHORT = ("--epochs", "2", "--batch_size", "16", "--learning_rate", "0.05")
+
+
+@pytest.fixture(scope="module")
+def collaborating_run(finished_run, tmp_path_factory):
+    output_dir = tmp_path_factory.mktemp("runs") / "collaborating"
+    directories = ("--run_dir", finished_run, "--output_dir", output_dir)
+    finished = run_program(PROGRAM, *directories, *SHORT)
+    assert finished.status == 0, finished.stderr
+    return output_dir
+
+
+def test_only_the_exits_have_changed(finished_run, collaborating_run):
+    _, phase_one = load_finished_run(finished_run)
+    config, model = load_finished_run(collaborating_run)
+    assert config["preset"] == "msdnet_cifar_lingrow4"
+    assert (config["alpha"], config["temperature"]) == (0.1, 3.0)
+    frozen = {weight.path: weight.numpy() for weight in phase_one.weights}
+    trained = {weight.path: weight.numpy() for weight in model.weights}
+    shared = frozen.keys() & trained.keys()
+    # All but the exits' kernels and biases, batch normalisation's statistics among them.
+    assert len(shared) == len(frozen) - 2 * 4
+    assert any("moving_variance" in path for path in shared)
+    for path in shared:
+        np.testing.assert_array_equal(trained[path], frozen[path])
+    assert not np.array_equal(trained["collaborating_exit_1/kernel"], frozen["exit_1/kernel"])
+
+
+def test_the_run_is_one_that_evaluation_takes(collaborating_run):
+    with (collaborating_run / "report" / "anytime.csv").open(newline="") as file:
+        before = list(csv.DictReader(file))
+    assert len(before) == 4
+    finished = run_program("trainers.evaluate", "--run_dir", collaborating_run)
+    assert finished.status == 0, finished.stderr
+    with (collaborating_run / "report" / "anytime.csv").open(newline="") as file:
+        assert list(csv.DictReader(file)) == before
+
+
+def test_distillation_alone_keeps_the_exits_form(finished_run, tmp_path):
+    directories = ("--run_dir", finished_run, "--output_dir", tmp_path / "run")
+    finished = run_program(PROGRAM, *directories, *SHORT, "--nocollaboration")
+    assert finished.status == 0, finished.stderr
+    _, phase_one = load_finished_run(finished_run)
+    _, model = load_finished_run(tmp_path / "run")
+    shapes = [[tuple(w.shape) for w in network.weights] for network in (phase_one, model)]
+    assert sorted(shapes[0]) == sorted(shapes[1])
+
+
+@pytest.mark.parametrize(
+    ("flag", "message"),
+    [
+        ("--alpha=1.5", "`alpha` must be in [0, 1]. Received: alpha=1.5"),
+        ("--temperature=0", "`temperature` must be finite and above 0"),
+        ("--augmented_passes=-1", "`augmented_passes` must be a whole number from 0 on"),
+        ("--epochs=0", "`epochs` must be a whole number from 1 on"),
+        ("--run_dir=nowhere", "`run_dir` must be the directory of a run. Received: nowhere"),
+    ],
+)
+def test_bad_flags(finished_run, tmp_path, flag, message):
+    assert message in refused(tmp_path, finished_run, flag)
+
+
+def test_neither_technique(finished_run, tmp_path):
+    line = refused(tmp_path, finished_run, "--nocollaboration", "--nodistillation")
+    assert "must have collaboration, distillation or both" in line
+
+
+def test_a_run_that_never_finished(finished_run, tmp_path):
+    shutil.copytree(finished_run, tmp_path / "copy")
+    (tmp_path / "copy" / "model.keras").unlink()
+    line = refused(tmp_path, tmp_path / "copy")
+    assert "has no model.keras yet; resume its training first" in line
+
+
+def test_a_run_whose_preset_is_not_its_weights(finished_run, collaborating_run, tmp_path):
+    shutil.copytree(finished_run, tmp_path / "copy")
+    path = tmp_path / "copy" / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"preset": "msdnet_cifar_lingrow5"}))
+    line = refused(tmp_path, tmp_path / "copy")
+    assert "must be the 'msdnet_cifar_lingrow5' of its config.json" in line
+    line = refused(tmp_path, collaborating_run)
+    assert "must be the 'msdnet_cifar_lingrow4' of its config.json" in line
+
+
+def test_a_network_of_one_exit(finished_run, tmp_path):
+    shutil.copytree(finished_run, tmp_path / "copy")
+    _, model = load_finished_run(finished_run)
+    keras.Model(model.input, model.outputs[:1]).save(tmp_path / "copy" / "model.keras")
+    refused(tmp_path, tmp_path / "copy")
+
+
+def refused(directory, run_dir, *more):
+    """The line that the program gives up with, after checking that nothing has changed."""
+    before = files(directory)
+    output_dir = directory / "output"
+    finished = run_program(PROGRAM, "--run_dir", run_dir, "--output_dir", output_dir, *more)
+    assert finished.status == 2, finished.stderr
+    assert files(directory) == before
+    (line,) = finished.stderr.splitlines()
+    assert line.startswith("error: ")
+    return line

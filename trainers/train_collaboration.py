@@ -1,0 +1,157 @@
+"""Phase II of IMTA (Li et al. 2019): new exits on a finished, frozen network.
+
+    python -m trainers.train_collaboration --run_dir runs/digits --output_dir runs/digits_imta
+
+Exits see the prediction of the exit before (Inline Subnetwork Collaboration) and learn from the
+run's last exit (One-for-all distillation). Nothing below the exits changes, so it is run once over
+the images, or once per augmented pass, and the exits are trained on its features. The defaults are
+the paper's for CIFAR; for ImageNet its code has --alpha 0.9 --temperature 1.
+"""
+
+import keras
+from absl import flags
+
+from tf_adaptive.collaboration import with_collaboration
+from tf_adaptive.errors import InputError, check_whole
+from tf_adaptive.exit_heads import linear_exits, split_heads, with_own_exits
+from tf_adaptive.graph import open_nested
+from tf_adaptive.losses import (
+    check_distillation,
+    multi_exit_cross_entropy,
+    one_for_all_distillation,
+)
+from tf_adaptive.training.feature_dataset import FeatureDataset, collect_features
+from tf_adaptive.training.loop import train
+from tf_adaptive.training.progress import TerminalProgress
+from tf_adaptive.training.run_directory import finish_run, load_finished_run
+from tf_adaptive.training.schedules import learning_rate_schedule
+from tf_adaptive.training.step import TrainStep, sgd
+from trainers import networks, program
+from trainers.reporting import load_run_dataset, report_run, with_bar
+
+_RUN_DIR = flags.DEFINE_string("run_dir", None, "finished run of phase I", required=True)
+_OUTPUT_DIR = flags.DEFINE_string("output_dir", None, "directory of the new run", required=True)
+_RESUME = flags.DEFINE_bool("resume", False, "continue the run in --output_dir")
+_DATA_DIR = flags.DEFINE_string("data_dir", None, "where TFDS keeps data sets; the run's if unset")
+_COLLABORATION = flags.DEFINE_bool("collaboration", True, "Inline Subnetwork Collaboration")
+_DISTILLATION = flags.DEFINE_bool("distillation", True, "One-for-all distillation")
+_ALPHA = flags.DEFINE_float("alpha", 0.1, "share of the labels beside the teacher, in [0, 1]")
+_TEMPERATURE = flags.DEFINE_float("temperature", 3.0, "temperature of the distillation")
+_AUGMENTED_PASSES = flags.DEFINE_integer(
+    "augmented_passes", 1, "passes over augmented images in turn; 0 for the images as they are"
+)
+_EPOCHS = flags.DEFINE_integer("epochs", 180, "passes over the features")
+_BATCH_SIZE = flags.DEFINE_integer("batch_size", 64, "images in a batch")
+_SCHEDULE = flags.DEFINE_string("schedule", "multi_step", "multi_step or cosine")
+_LEARNING_RATE = flags.DEFINE_float("learning_rate", 0.1, "highest learning rate")
+_DROP_EPOCHS = flags.DEFINE_list(
+    "drop_epochs", None, "epochs after which multi_step divides by 10; 1/2 and 3/4 if unset"
+)
+_MOMENTUM = flags.DEFINE_float("momentum", 0.9, "momentum of SGD")
+_NESTEROV = flags.DEFINE_bool("nesterov", True, "Nesterov's form of momentum")
+_WEIGHT_DECAY = flags.DEFINE_float("weight_decay", 1e-4, "L2 on all trained weights")
+_SEED = flags.DEFINE_integer("seed", 0, "seed of weights, order and augmentation")
+_CHECKPOINT_SECONDS = flags.DEFINE_float(
+    "checkpoint_seconds", 300.0, "time between checkpoints within an epoch"
+)
+
+# What may change when a run continues: where things are, and how often they are written.
+_MAY_DIFFER = ("run_dir", "output_dir", "data_dir", "resume", "checkpoint_seconds")
+_FEATURE_BATCH_SIZE = 256
+
+
+def main():
+    check_distillation(_ALPHA.value, _TEMPERATURE.value)
+    check_whole("augmented_passes", _AUGMENTED_PASSES.value, least=0)
+    check_whole("batch_size", _BATCH_SIZE.value, least=1)
+    check_whole("seed", _SEED.value, least=0, most=2**32 - 1)
+    if not (_COLLABORATION.value or _DISTILLATION.value):
+        raise InputError(
+            "Phase II must have collaboration, distillation or both. Received: --nocollaboration "
+            "--nodistillation, which changes nothing worth a run."
+        )
+    config, trained = load_finished_run(_RUN_DIR.value)
+    networks.check_is_preset(trained, config)
+    dataset = load_run_dataset(config, data_dir=_DATA_DIR.value)
+    schedule = learning_rate_schedule(
+        _SCHEDULE.value,
+        learning_rate=_LEARNING_RATE.value,
+        epochs=_EPOCHS.value,
+        steps_per_epoch=-(-dataset.sizes["train"] // _BATCH_SIZE.value),
+        drop_epochs=program.numbers(_DROP_EPOCHS),
+    )
+
+    keras.utils.set_random_seed(_SEED.value)
+    trained = open_nested(trained)
+    rebuilt = with_collaboration if _COLLABORATION.value else with_own_exits
+    model = rebuilt(trained)
+    features = [feature for _, feature in linear_exits(trained)]
+    backbone, heads = split_heads(model, features)
+    _, first_heads = split_heads(trained, features)
+    teacher = keras.Model(first_heads.input, first_heads.outputs[-1])
+
+    optimizer = sgd(schedule, momentum=_MOMENTUM.value, nesterov=_NESTEROV.value)
+    step = TrainStep(
+        heads,
+        optimizer,
+        _distillation if _DISTILLATION.value else _cross_entropy,
+        teacher=teacher if _DISTILLATION.value else None,
+        weight_decay=_WEIGHT_DECAY.value,
+    )
+    train(
+        step,
+        _features(backbone, dataset),
+        epochs=_EPOCHS.value,
+        batch_size=_BATCH_SIZE.value,
+        seed=_SEED.value,
+        run_dir=_OUTPUT_DIR.value,
+        config=_settings_of_data(config) | program.flag_values() | dataset.description(),
+        resume=_RESUME.value,
+        may_differ=_MAY_DIFFER,
+        checkpoint_seconds=_CHECKPOINT_SECONDS.value,
+        progress=TerminalProgress(),
+    )
+    finish_run(_OUTPUT_DIR.value, model)
+    report_run(_OUTPUT_DIR.value)
+
+
+def _cross_entropy(labels, logits):
+    return multi_exit_cross_entropy(labels, logits)[0]
+
+
+def _distillation(labels, logits, teacher_logits):
+    return one_for_all_distillation(
+        labels, logits, teacher_logits, alpha=_ALPHA.value, temperature=_TEMPERATURE.value
+    )[0]
+
+
+def _settings_of_data(config):
+    """What evaluation reads of a run's settings, and which network it began with."""
+    names = ("model", "preset", "dataset", "data_dir", "image_size", "train_size")
+    return {name: config[name] for name in (*names, "validation_size")}
+
+
+def _features(backbone, dataset):
+    def collected(batches, split, what):
+        bar = with_bar(batches, dataset.sizes[split], _FEATURE_BATCH_SIZE, what)
+        return collect_features(backbone, bar)
+
+    count = _AUGMENTED_PASSES.value
+    if count:
+        passes = [
+            collected(
+                dataset.training_batches(_FEATURE_BATCH_SIZE, epoch=number, seed=_SEED.value),
+                "train",
+                f"features, pass {number + 1} of {count}",
+            )
+            for number in range(count)
+        ]
+    else:
+        batches = dataset.batches("train", _FEATURE_BATCH_SIZE)
+        passes = [collected(batches, "train", "features")]
+    batches = dataset.batches("validation", _FEATURE_BATCH_SIZE)
+    return FeatureDataset(passes, collected(batches, "validation", "features for validation"))
+
+
+if __name__ == "__main__":
+    program.run(main)
