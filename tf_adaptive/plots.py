@@ -57,13 +57,7 @@ def accuracy_against_macs(anytime_rows, budget_rows):
             color=VERMILION,
         )
     axes.margins(y=0.1)
-    axes.set_xlim(left=0)
-    axes.set_xlabel("MACs per image (millions)", fontsize=LABEL_SIZE)
-    axes.set_ylabel("top-1 accuracy (%)", fontsize=LABEL_SIZE)
-    # Above the axes: whatever the curves' form, it hides none of them.
-    figure.legend(loc="outside upper center", fontsize=TEXT_SIZE, frameon=False)
-    axes.grid(color="0.9", linewidth=0.8)
-    _bare(axes)
+    _finish_accuracy_against_macs(figure, axes, legend_columns=1)
     return figure
 
 
@@ -93,12 +87,7 @@ def accuracy_of_runs(runs):
             markersize=6,
             label=f"{label}, anytime",
         )
-    axes.set_xlim(left=0)
-    axes.set_xlabel("MACs per image (millions)", fontsize=LABEL_SIZE)
-    axes.set_ylabel("top-1 accuracy (%)", fontsize=LABEL_SIZE)
-    figure.legend(loc="outside upper center", ncols=2, fontsize=TEXT_SIZE, frameon=False)
-    axes.grid(color="0.9", linewidth=0.8)
-    _bare(axes)
+    _finish_accuracy_against_macs(figure, axes, legend_columns=2)
     return figure
 
 
@@ -186,6 +175,18 @@ def first_and_last_exit(first, last, class_names, title):
         if not images:
             half.text(0.5, 0.5, "no images", ha="center", fontsize=LABEL_SIZE, color="0.4")
     return figure
+
+
+def _finish_accuracy_against_macs(figure, axes, *, legend_columns):
+    axes.set_xlim(left=0)
+    axes.set_xlabel("MACs per image (millions)", fontsize=LABEL_SIZE)
+    axes.set_ylabel("top-1 accuracy (%)", fontsize=LABEL_SIZE)
+    # Above the axes: whatever the curves' form, it hides none of them.
+    figure.legend(
+        loc="outside upper center", ncols=legend_columns, fontsize=TEXT_SIZE, frameon=False
+    )
+    axes.grid(color="0.9", linewidth=0.8)
+    _bare(axes)
 
 
 def _bare(axes):
