@@ -15,8 +15,9 @@ from absl import flags
 
 from benchmarks.whole_batches import whole_batches
 from tf_adaptive.early_exit import EarlyExit
-from tf_adaptive.errors import InputError, check_whole
+from tf_adaptive.errors import InputError, check_choice, check_whole
 from tf_adaptive.evaluation import collect_logits, confidences_of_exits
+from tf_adaptive.folding import fold_batch_norm
 from tf_adaptive.policies import thresholds_for_budget
 from tf_adaptive.profile import profile
 from tf_adaptive.training.run_directory import load_finished_run
@@ -26,16 +27,27 @@ from trainers.reporting import load_run_dataset, read_report
 _RUN_DIR = flags.DEFINE_string("run_dir", None, "directory of a finished run", required=True)
 _BATCH_SIZES = flags.DEFINE_list("batch_sizes", ["1", "32", "256"], "images in a batch")
 _BUDGETS = flags.DEFINE_list("budgets", ["0.3", "0.6", "1.0"], "p of the report's budgets")
+_FOLDED = flags.DEFINE_bool(
+    "folded", False, "fold the batch norms into the convolutions first, as in deployed networks"
+)
+_DTYPE = flags.DEFINE_string("dtype", "float32", "of the folded network: float32 or bfloat16")
 _REPEATS = flags.DEFINE_integer("repeats", 15, "timed pairs of passes")
 _IMAGES = flags.DEFINE_integer("images", 1024, "test images in a pass; 64 at batch 1")
 
 
 def main():
     check_whole("repeats", _REPEATS.value, least=1)
+    check_choice("dtype", _DTYPE.value, ("float32", "bfloat16"))
+    if _DTYPE.value != "float32" and not _FOLDED.value:
+        raise InputError("`dtype` must be given with `folded`. Received: dtype alone")
     config, model = load_finished_run(_RUN_DIR.value)
     dataset = load_run_dataset(config)
     costs = profile(model)
-    budgets = _budgets(len(costs))
+    rows = read_report(_RUN_DIR.value, "budgeted")
+    budgets = _budgets(rows, len(costs))
+    measure = rows[0]["measure"]
+    if _FOLDED.value:
+        model = fold_batch_norm(model, dtype=_DTYPE.value)
     whole = tf.function(
         lambda images: model(images, training=False),
         input_signature=[tf.TensorSpec((None, *dataset.image_shape))],
@@ -48,8 +60,8 @@ def main():
         batches = whole_batches(dataset, batch_size, images=_IMAGES.value)
         logits, _ = collect_logits(model, batches)
         batches = [images for images, _ in batches]
-        for policy, thresholds in {**budgets, "half leave": _half_leave(logits)}.items():
-            early = EarlyExit(model, thresholds)
+        for policy, thresholds in {**budgets, "half leave": _half_leave(logits, measure)}.items():
+            early = EarlyExit(model, thresholds, measure=measure)
             exits = np.concatenate([early(images)["exit"] for images in batches])
             shares = np.bincount(exits - 1, minlength=len(costs)) / len(exits)
             ratio, whole_seconds = _time_ratio(early, whole, batches)
@@ -62,9 +74,9 @@ def main():
             )
 
 
-def _budgets(num_exits):
+def _budgets(rows, num_exits):
     """Thresholds of the report by the name of their budget."""
-    rows = {row["p"]: row for row in read_report(_RUN_DIR.value, "budgeted")}
+    rows = {row["p"]: row for row in rows}
     unknown = [p for p in _BUDGETS.value if p not in rows]
     if unknown:
         raise InputError(f"`budgets` must be among {', '.join(rows)}. Received: {unknown[0]!r}")
@@ -74,11 +86,11 @@ def _budgets(num_exits):
     }
 
 
-def _half_leave(logits):
+def _half_leave(logits, measure):
     """Thresholds at which half of the images that reach an exit leave there."""
     fractions = 0.5 ** np.arange(1, len(logits) + 1)
     fractions[-1] *= 2
-    return thresholds_for_budget(confidences_of_exits(logits), fractions)
+    return thresholds_for_budget(confidences_of_exits(logits, measure), fractions)
 
 
 def _mean_ratio(shares, macs):

@@ -35,6 +35,18 @@ def finished_run(tmp_path_factory):
     return run_dir
 
 
+@pytest.fixture(scope="session")
+def converted_run(finished_run, tmp_path_factory):
+    """The folder of `finished_run` in TFLite, float32, all stages in one file."""
+    folder = tmp_path_factory.mktemp("tflite") / "float32"
+    finished = run_program(
+        "savedmodels.convert_tflite",
+        *("--run_dir", finished_run, "--output", folder, "--test_images", "60", "--single_file"),
+    )
+    assert (finished.status, finished.stderr) == (0, "")
+    return folder
+
+
 # Four steps of each stage.
 DRNET_TRAINING = (
     *("--preset", "drnet_resnet6_grey", "--dataset", "digits", "--resolutions", "24,16,12"),

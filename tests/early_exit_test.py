@@ -33,9 +33,13 @@ def confidences_of(logits, measure="max_probability"):
 
 
 def assert_is_the_simulation(answers, logits, thresholds, measure="max_probability"):
-    """Class, exit and probabilities of all images, from the logits of all exits."""
-    exits = choose_exits(confidences_of(logits, measure), thresholds)
+    """Class, exit and what goes with them of all images, from the logits of all exits."""
+    confidences = confidences_of(logits, measure)
+    exits = choose_exits(confidences, thresholds)
     chosen = logits[exits - 1, np.arange(len(exits))]
+    np.testing.assert_array_equal(
+        answers["confidence"], confidences[exits - 1, np.arange(len(exits))]
+    )
     np.testing.assert_array_equal(answers["exit"], exits)
     np.testing.assert_array_equal(answers["class"], chosen.argmax(axis=-1))
     np.testing.assert_array_equal(answers["probabilities"], tf.nn.softmax(chosen))
@@ -98,8 +102,24 @@ def test_batches_of_none_and_of_one(model, images, logits):
     assert {name: (value.shape, value.dtype.name) for name, value in answers.items()} == {
         "class": ((0,), "int32"),
         "probabilities": ((0, 10), "float32"),
+        "confidence": ((0,), "float32"),
         "exit": ((0,), "int32"),
     }
+
+
+def test_each_sample_at_thresholds_of_its_own():
+    model = tiny_msdnet()
+    images = np.random.default_rng(0).standard_normal((20, 8, 8, 1)).astype("float32")
+    logits, _ = collect_logits(model, [(images, np.zeros(20))])
+    confidences = confidences_of(logits)
+    lowest, highest = confidences[:-1].min(axis=1), confidences[:-1].max(axis=1)
+    own = np.random.default_rng(1).uniform(lowest, highest, (20, 2)).astype("float32")
+    exits = np.concatenate(
+        [choose_exits(confidences[:, [sample]], own[sample]) for sample in range(20)]
+    )
+    assert set(exits) == {1, 2, 3}
+    answers = EarlyExit(model, [0, 0]).run([tf.constant(images)], tf.constant(own))
+    np.testing.assert_array_equal(answers["exit"], exits)
 
 
 def test_random_graphs():

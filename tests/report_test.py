@@ -95,7 +95,9 @@ def test_anytime_csv_reads_back(report):
 def test_budgeted_csv_reads_back(report):
     directory, (_, budget_rows) = report
     lines = read_csv(directory / "budgeted.csv")
-    columns = "p mean_macs mean_lazy_macs accuracy_percent share_exit_1 share_exit_2 share_exit_3"
+    columns = (
+        "p measure mean_macs mean_lazy_macs accuracy_percent share_exit_1 share_exit_2 share_exit_3"
+    )
     assert list(lines[0]) == [*columns.split(), "threshold_exit_1", "threshold_exit_2"]
     assert len(lines) == 39
     for line, row in zip(lines, budget_rows, strict=True):

@@ -9,7 +9,8 @@ import tensorflow as tf
 from keras import layers
 
 from tests.random_graphs import random_images, random_model
-from tf_adaptive import MSDNet, RANet, split_stages
+from tests.tiny_networks import tiny_ranet
+from tf_adaptive import MSDNet, split_stages
 from tf_adaptive.errors import InputError
 from tf_adaptive.graph import open_nested
 
@@ -24,18 +25,7 @@ def msdnet():
 
 @pytest.fixture(scope="module")
 def ranet():
-    """Three sub-networks of one, two and three blocks, with an exit each."""
-    return RANet(
-        input_shape=(24, 24, 1),
-        num_classes=10,
-        num_blocks=1,
-        block_step=1,
-        layer_step=1,
-        layer_growth="linear",
-        scales=(1, 2, 3),
-        scale_growth=(4, 2, 1),
-        scale_bottleneck=(4, 2, 1),
-    )
+    return tiny_ranet(num_classes=10)
 
 
 @pytest.fixture(params=["msdnet", "ranet"])

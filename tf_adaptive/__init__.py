@@ -4,6 +4,7 @@ from tf_adaptive.checkpoints import load_pytorch_weights
 from tf_adaptive.collaboration import with_collaboration
 from tf_adaptive.early_exit import EarlyExit
 from tf_adaptive.errors import InputError
+from tf_adaptive.folding import fold_batch_norm
 from tf_adaptive.gradient_equilibrium import with_gradient_equilibrium
 from tf_adaptive.models import DRNet, MSDNet, RANet, ResNet, resolution_branches
 from tf_adaptive.policies import (
@@ -32,6 +33,7 @@ __all__ = [
     "choose_exits",
     "confidence_scores",
     "exit_fractions",
+    "fold_batch_norm",
     "load_pytorch_weights",
     "profile",
     "resolution_branches",

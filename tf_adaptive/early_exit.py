@@ -37,7 +37,7 @@ class EarlyExit:
             tf.TensorSpec((None, *tensor.shape[1:]), tensor.dtype) for tensor in model.inputs
         ]
         self._num_classes = model.outputs[0].shape[-1]
-        self._run = tf.function(self._run_stages, input_signature=self._input_specs)
+        self._run = tf.function(self._run_at_own_thresholds, input_signature=self._input_specs)
 
     def __call__(self, images):
         """Classifies a batch.
@@ -48,8 +48,8 @@ class EarlyExit:
 
         Returns:
             Dictionary, in the order of `images`: "class" int32 `(batch,)`, "probabilities"
-            float32 `(batch, classes)` of the exit the image left at, "exit" int32 `(batch,)`
-            counted from 1.
+            float32 `(batch, classes)` of the exit the image left at, "confidence" float32
+            `(batch,)` of that exit by `measure`, "exit" int32 `(batch,)` counted from 1.
 
         Raises:
             InputError: images of the wrong rank, dtype, size or channel count, or not as many in
@@ -97,55 +97,71 @@ class EarlyExit:
             raise InputError("`images` must hold at least one batch. Received: an empty data set")
         return {
             name: np.concatenate([answer[name].numpy() for answer in answers])
-            for name in ("class", "probabilities", "exit")
+            for name in ("class", "probabilities", "confidence", "exit")
         }
 
-    def _run_stages(self, *inputs):
+    def run(self, inputs, thresholds):
+        """What `__call__` runs, for a graph that it is to be part of.
+
+        Args:
+            inputs: list of tensors, one per input of the model, as `__call__` takes.
+            thresholds: float32 `(batch, K − 1)`, for each sample its own.
+
+        Returns:
+            Dictionary as `__call__` gives.
+        """
         batch = tf.shape(inputs[0])[0]
-        probabilities = tf.zeros((batch, self._num_classes))
-        exits = tf.zeros((batch,), "int32")
+        answer = {
+            "probabilities": tf.zeros((batch, self._num_classes)),
+            "confidence": tf.zeros((batch,)),
+            "exit": tf.zeros((batch,), "int32"),
+        }
         # Rows of the batch that are still on their way, and the state of each.
         rows = tf.range(batch)
         state = dict(zip(self.stages[0].takes, inputs, strict=True))
         for stage in self.stages:
-            done, answer, rows, state = self._run_stage(stage, rows, state)
-            probabilities = tf.tensor_scatter_nd_update(probabilities, done[:, None], answer)
-            exits = tf.tensor_scatter_nd_update(
-                exits, done[:, None], tf.fill(tf.shape(done), stage.number)
-            )
-        return {
-            "class": tf.argmax(probabilities, axis=-1, output_type="int32"),
-            "probabilities": probabilities,
-            "exit": exits,
-        }
+            done, answer_of_done, rows, state = self._run_stage(stage, rows, state, thresholds)
+            for name, values in answer_of_done.items():
+                answer[name] = tf.tensor_scatter_nd_update(answer[name], done[:, None], values)
+        classes = tf.argmax(answer["probabilities"], axis=-1, output_type="int32")
+        return {"class": classes, **answer}
 
-    def _run_stage(self, stage, rows, state):
-        """Rows done at this stage, their probabilities, rows that go on, and their state."""
+    def _run_at_own_thresholds(self, *inputs):
+        shape = (tf.shape(inputs[0])[0], len(self.thresholds))
+        return self.run(inputs, tf.broadcast_to(self.thresholds, shape))
+
+    def _run_stage(self, stage, rows, state, thresholds):
+        """Rows done at this stage, their answer, rows that go on, and their state."""
 
         def run():
             logits, handed_on = stage(state)
-            probabilities = tf.nn.softmax(tf.cast(logits, "float32"))
+            answer = {
+                "probabilities": tf.nn.softmax(tf.cast(logits, "float32")),
+                "confidence": confidence_scores(logits, self.measure),
+                "exit": tf.fill(tf.shape(rows), stage.number),
+            }
             if stage.number == len(self.stages):
-                return rows, probabilities, rows[:0], []
-            leaves = confidence_scores(logits, self.measure) >= self.thresholds[stage.number - 1]
+                return rows, answer, rows[:0], []
+            leaves = answer["confidence"] >= tf.gather(thresholds[:, stage.number - 1], rows)
             done, stay = (tf.where(chosen)[:, 0] for chosen in (leaves, ~leaves))
             return (
                 tf.gather(rows, done),
-                tf.gather(probabilities, done),
+                {name: tf.gather(values, done) for name, values in answer.items()},
                 tf.gather(rows, stay),
                 [tf.gather(handed_on[name], stay) for name in stage.state],
             )
 
         def skip():
-            return (
-                rows,
-                tf.zeros((0, self._num_classes)),
-                rows,
-                [
-                    tf.zeros((0, *(size or 0 for size in tensor.shape[1:])), tensor.dtype)
-                    for tensor in stage.state.values()
-                ],
-            )
+            answer = {
+                "probabilities": tf.zeros((0, self._num_classes)),
+                "confidence": tf.zeros((0,)),
+                "exit": tf.zeros((0,), "int32"),
+            }
+            kept = [
+                tf.zeros((0, *(size or 0 for size in tensor.shape[1:])), tensor.dtype)
+                for tensor in stage.state.values()
+            ]
+            return rows, answer, rows, kept
 
         # Convolutions of an empty batch give the wrong shape, besides being work for nobody.
         done, answer, rows, kept = tf.cond(tf.size(rows) > 0, run, skip)

@@ -66,7 +66,7 @@ def write_report(
     }
     tables = {
         "anytime.csv": anytime_table(anytime_rows),
-        "budgeted.csv": budget_table(budget_rows),
+        "budgeted.csv": budget_table(budget_rows, measure),
     }
     put_in_place(directory, tables, figures)
     return anytime_rows, budget_rows
@@ -86,7 +86,7 @@ def anytime_table(anytime_rows):
     ]
 
 
-def budget_table(budget_rows):
+def budget_table(budget_rows, measure):
     """The rows of `budgeted.csv`: a dict from column to text or number for each budget."""
     table = []
     for row in budget_rows:
@@ -96,6 +96,7 @@ def budget_table(budget_rows):
         table.append(
             {
                 "p": row.p,
+                "measure": measure,
                 "mean_macs": row.mean_macs,
                 "mean_lazy_macs": row.mean_lazy_macs,
                 "accuracy_percent": f"{row.accuracy_percent:.4f}",

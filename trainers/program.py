@@ -11,14 +11,21 @@ _USAGE_STATUS = 2
 _INTERRUPTED_STATUS = 130
 
 
-def run(main):
-    """Parses the flags and runs `main()`; what the user got wrong is one line and status 2."""
+def run(main, *, takes_arguments=False):
+    """Parses the flags and runs `main()`; what the user got wrong is one line and status 2.
+
+    Args:
+        main: function of the program.
+        takes_arguments: whether it is called with a list of what stands beside the flags, which
+            nothing may otherwise.
+    """
 
     def run_main(arguments):
-        if len(arguments) > 1:
-            _stop(f"there are no arguments besides flags. Received: {arguments[1]!r}")
+        _, *arguments = arguments
+        if arguments and not takes_arguments:
+            _stop(f"there are no arguments besides flags. Received: {arguments[0]!r}")
         try:
-            main()
+            main(*([arguments] if takes_arguments else []))
         except InputError as error:
             _stop(error)
         except KeyboardInterrupt:

@@ -1,8 +1,30 @@
-"""Keeps TensorFlow's start-up notices out of a program's output."""
+"""Keeps the notices of C++ libraries out of a program's output."""
 
+import contextlib
 import os
+import sys
 
 from absl import logging
+
+
+@contextlib.contextmanager
+def without_notices():
+    """Drops what is written to standard error meanwhile; an error still raises."""
+    sys.stderr.flush()
+    standard_error = os.dup(2)
+    try:
+        drop_notices()
+        yield
+    finally:
+        os.dup2(standard_error, 2)
+        os.close(standard_error)
+
+
+def drop_notices():
+    """Drops what is written to standard error from now on."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    os.close(nowhere)
 
 
 def import_tensorflow():
@@ -12,16 +34,9 @@ def import_tensorflow():
     failing import still raises.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    standard_error = os.dup(2)
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(nowhere, 2)
+    with without_notices():
         import tensorflow as tf
 
         tf.config.list_physical_devices()
-    finally:
-        os.dup2(standard_error, 2)
-        os.close(standard_error)
-        os.close(nowhere)
     # TFDS warns of its own use of its own deprecated names.
     logging.set_verbosity(logging.ERROR)

@@ -10,24 +10,12 @@ import pytest
 from PIL import Image
 
 from tests.conftest import DRNET_TRAINING, TRAINING
-from tests.trainers.programs import files, run_program
+from tests.trainers.programs import refused
 
 TRAIN = "trainers.train_multi_exit"
 TRAIN_DRNET = "trainers.train_drnet"
 EVALUATE = "trainers.evaluate"
 PROFILE = "trainers.profile"
-
-
-def refused(directory, name, *arguments):
-    """The line that a program gives up with, after checking how it did."""
-    before = files(directory)
-    finished = run_program(name, *arguments)
-    assert finished.status == 2, finished.stderr
-    assert finished.stdout == ""
-    assert files(directory) == before
-    (line,) = finished.stderr.splitlines()
-    assert line.startswith("error: ")
-    return line
 
 
 @pytest.mark.parametrize(

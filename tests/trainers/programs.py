@@ -37,6 +37,18 @@ def run_program(name, *arguments):
         return Finished(process.exitcode, *(output.read_text() for output in outputs))
 
 
+def refused(directory, name, *arguments):
+    """The line that a program gives up with, after checking how it did."""
+    before = files(directory)
+    finished = run_program(name, *arguments)
+    assert finished.status == 2, finished.stderr
+    assert finished.stdout == ""
+    assert files(directory) == before
+    (line,) = finished.stderr.splitlines()
+    assert line.startswith("error: ")
+    return line
+
+
 def kill_program_at(wanted, name, *arguments):
     """Runs `python -m NAME ARGUMENTS` in a process of its own and kills it once a file is there."""
     process = subprocess.Popen([sys.executable, "-m", name, *map(str, arguments)], cwd=REPOSITORY)

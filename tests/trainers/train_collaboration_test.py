@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 
-from tests.trainers.programs import files, run_program
+from tests.trainers.programs import refused, run_program
 from tf_adaptive.training.run_directory import load_finished_run
 
 PROGRAM = "trainers.train_collaboration"
@@ -69,18 +69,18 @@ def test_distillation_alone_keeps_the_exits_form(finished_run, tmp_path):
     ],
 )
 def test_bad_flags(finished_run, tmp_path, flag, message):
-    assert message in refused(tmp_path, finished_run, flag)
+    assert message in refused_by(tmp_path, finished_run, flag)
 
 
 def test_neither_technique(finished_run, tmp_path):
-    line = refused(tmp_path, finished_run, "--nocollaboration", "--nodistillation")
+    line = refused_by(tmp_path, finished_run, "--nocollaboration", "--nodistillation")
     assert "must have collaboration, distillation or both" in line
 
 
 def test_a_run_that_never_finished(finished_run, tmp_path):
     shutil.copytree(finished_run, tmp_path / "copy")
     (tmp_path / "copy" / "model.keras").unlink()
-    line = refused(tmp_path, tmp_path / "copy")
+    line = refused_by(tmp_path, tmp_path / "copy")
     assert "has no model.keras yet; resume its training first" in line
 
 
@@ -88,9 +88,9 @@ def test_a_run_whose_preset_is_not_its_weights(finished_run, collaborating_run, 
     shutil.copytree(finished_run, tmp_path / "copy")
     path = tmp_path / "copy" / "config.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"preset": "msdnet_cifar_lingrow5"}))
-    line = refused(tmp_path, tmp_path / "copy")
+    line = refused_by(tmp_path, tmp_path / "copy")
     assert "must be the 'msdnet_cifar_lingrow5' of its config.json" in line
-    line = refused(tmp_path, collaborating_run)
+    line = refused_by(tmp_path, collaborating_run)
     assert "must be the 'msdnet_cifar_lingrow4' of its config.json" in line
 
 
@@ -98,16 +98,9 @@ def test_a_network_of_one_exit(finished_run, tmp_path):
     shutil.copytree(finished_run, tmp_path / "copy")
     _, model = load_finished_run(finished_run)
     keras.Model(model.input, model.outputs[:1]).save(tmp_path / "copy" / "model.keras")
-    refused(tmp_path, tmp_path / "copy")
+    refused_by(tmp_path, tmp_path / "copy")
 
 
-def refused(directory, run_dir, *more):
-    """The line that the program gives up with, after checking that nothing has changed."""
-    before = files(directory)
-    output_dir = directory / "output"
-    finished = run_program(PROGRAM, "--run_dir", run_dir, "--output_dir", output_dir, *more)
-    assert finished.status == 2, finished.stderr
-    assert files(directory) == before
-    (line,) = finished.stderr.splitlines()
-    assert line.startswith("error: ")
-    return line
+def refused_by(directory, run_dir, *more):
+    output_dir = ("--output_dir", directory / "output")
+    return refused(directory, PROGRAM, "--run_dir", run_dir, *output_dir, *more)

@@ -27,6 +27,7 @@ def test_config_holds_every_flag_the_data_and_versions(finished_run):
     assert config["image_size"] is None
     assert config["resume"] is False
     assert config["image_shape"] == [24, 24, 1]
+    assert config["center_crop"] is False
     assert config["sizes"]["train"] == 128
     assert config["versions"].keys() == {"python", "tf_adaptive", "keras", "tensorflow"}
     help_text = run_program("trainers.train_multi_exit", "--help").stdout
@@ -35,12 +36,13 @@ def test_config_holds_every_flag_the_data_and_versions(finished_run):
         for line in help_text.splitlines()
         if line.strip().startswith("--")
     }
-    data = {"class_names", "image_shape", "mean", "std", "sizes"}
+    data = {"class_names", "image_shape", "center_crop", "mean", "std", "sizes"}
     assert flags - {"help", "helpfull", "helpshort", "helpxml"} == (
         config.keys() - {"versions"} - data
     )
     assert config["class_names"] == [str(digit) for digit in range(10)]
     assert config["image_shape"] == [24, 24, 1]
+    assert config["center_crop"] is False
 
 
 def test_run_directory(finished_run):

@@ -17,6 +17,8 @@ class ArrayImages:
         flip: whether augmentation may flip left to right.
     """
 
+    center_crop = False
+
     def __init__(self, images, labels, *, flip):
         with tf.device("CPU"):
             self.images = tf.constant(images, tf.uint8)

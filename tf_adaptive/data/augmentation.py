@@ -70,21 +70,21 @@ def random_resized_crop(image, seed, *, size):
     return tf.image.stateless_random_flip_left_right(crop, flip_seed)
 
 
-def resized_center_crop(image, *, size):
+def resized_center_crop(images, *, size):
     """Resizes the short side to `size * 256 / 224` and crops the centre.
 
     Args:
-        image: `(height, width, channels)`, uint8.
+        images: `(height, width, channels)` or `(batch, height, width, channels)`, uint8.
         size: height and width of the result in pixels.
 
     Returns:
-        `(size, size, channels)`, uint8.
+        `(size, size, channels)` or `(batch, size, size, channels)`, uint8.
     """
     short_side = round(size * 256 / 224)
-    extent = tf.shape(image)[:2]
+    extent = tf.shape(images)[-3:-1]
     extent = extent * short_side // tf.reduce_min(extent)
     top, left = tf.unstack((extent - size) // 2)
-    return resize(image, extent)[top : top + size, left : left + size]
+    return resize(images, extent)[..., top : top + size, left : left + size, :]
 
 
 def resize(images, extent):

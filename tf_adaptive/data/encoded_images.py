@@ -23,6 +23,8 @@ class EncodedImages:
         channels: to decode to, 1 or 3.
     """
 
+    center_crop = True
+
     def __init__(self, *, image_size, channels):
         self.image_shape = (image_size, image_size, channels)
 

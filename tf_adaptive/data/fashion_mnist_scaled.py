@@ -85,6 +85,8 @@ class ScaledImages:
         object_scales: float32 `(len(positions),)`, the scale of each image in `batches`.
     """
 
+    center_crop = False
+
     def __init__(self, objects, labels, canvases, positions, *, image_size):
         self.objects = objects
         self.labels = labels

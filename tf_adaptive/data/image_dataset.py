@@ -19,6 +19,8 @@ class ImageDataset:
     Attributes:
         num_classes: int.
         image_shape: `(height, width, channels)`.
+        center_crop: whether evaluation sees the centre of an image (`resized_center_crop`) and
+            not all of it.
         sizes: number of images by split: `{"train": n, "validation": n, "test": n}`.
     """
 
@@ -27,6 +29,7 @@ class ImageDataset:
         self.class_names = tuple(class_names)
         self.num_classes = len(self.class_names)
         self.image_shape = train.image_shape
+        self.center_crop = test.center_crop
         self.mean = tuple(float(value) for value in mean)
         self.std = tuple(float(value) for value in std)
         self._splits = {"train": train, "validation": validation, "test": test}
@@ -37,6 +40,7 @@ class ImageDataset:
         return {
             "class_names": list(self.class_names),
             "image_shape": list(self.image_shape),
+            "center_crop": self.center_crop,
             "mean": list(self.mean),
             "std": list(self.std),
             "sizes": dict(self.sizes),
@@ -131,11 +135,8 @@ class ImageDataset:
         return getattr(self._splits[split], "object_scales", None)
 
     def _normalized(self, batches):
-        scale = 1 / (255 * np.asarray(self.std, np.float32))
-        offset = -np.asarray(self.mean, np.float32) / np.asarray(self.std, np.float32)
-
         def normalize(images, labels):
-            return tf.cast(images, tf.float32) * scale + offset, labels
+            return normalized(images, self.mean, self.std), labels
 
         options = tf.data.Options()
         options.deterministic = True
@@ -144,3 +145,27 @@ class ImageDataset:
             .prefetch(tf.data.AUTOTUNE)
             .with_options(options)
         )
+
+
+def normalized(images, mean, std):
+    """Images as a network takes them, float32 of the same shape.
+
+    Args:
+        images: uint8 `(batch, height, width, channels)`.
+        mean, std: one number per channel, for pixels in [0, 1].
+    """
+    scale, offset = scale_and_offset(mean, std)
+    return tf.cast(images, tf.float32) * scale + offset
+
+
+def scale_and_offset(mean, std):
+    """What normalises pixels from 0 to 255: times the first, plus the second.
+
+    Args:
+        mean, std: one number per channel, for pixels in [0, 1].
+
+    Returns:
+        Two float32 arrays `(channels,)`.
+    """
+    mean, std = np.asarray(mean, np.float32), np.asarray(std, np.float32)
+    return 1 / (255 * std), -mean / std

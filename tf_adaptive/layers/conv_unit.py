@@ -20,6 +20,8 @@ class ConvUnit(keras.layers.Layer):
         strides: 1 or more, in both directions.
         use_bias: whether the convolution has a bias.
         activation: "relu", "relu6" or "linear".
+        normalized: whether there is a batch normalisation; False where it has been folded into
+            the convolution, see `tf_adaptive.fold_batch_norm`.
         convolution: the convolution of another unit of these arguments, to share; None for one of
             its own. It is left out of the configuration: a unit loaded alone shares nothing.
 
@@ -35,6 +37,7 @@ class ConvUnit(keras.layers.Layer):
         strides=1,
         use_bias=False,
         activation="relu",
+        normalized=True,
         convolution=None,
         **kwargs,
     ):
@@ -52,6 +55,7 @@ class ConvUnit(keras.layers.Layer):
         self.strides = strides
         self.use_bias = use_bias
         self.activation = activation
+        self.normalized = normalized
         self.convolution = convolution or keras.layers.Conv2D(
             filters,
             kernel_size,
@@ -65,15 +69,17 @@ class ConvUnit(keras.layers.Layer):
             dtype=self.dtype_policy,
             name="convolution",
         )
-        self.batch_normalization = BatchNormalization(
-            dtype=self.dtype_policy, name="batch_normalization"
-        )
+        if normalized:
+            self.batch_normalization = BatchNormalization(
+                dtype=self.dtype_policy, name="batch_normalization"
+            )
 
     def build(self, input_shape):
         # Keras refuses a map that is smaller than the kernel; padded, none is.
         if not self.convolution.built:
             self.convolution.build((None, None, None, input_shape[-1]))
-        self.batch_normalization.build(self.compute_output_shape(input_shape))
+        if self.normalized:
+            self.batch_normalization.build(self.compute_output_shape(input_shape))
 
     def call(self, inputs, training=None):
         padding = (self.kernel_size - 1) // 2
@@ -81,7 +87,8 @@ class ConvUnit(keras.layers.Layer):
             sides = (padding, padding)
             inputs = keras.ops.pad(inputs, ((0, 0), sides, sides, (0, 0)))
         outputs = self.convolution(inputs)
-        outputs = self.batch_normalization(outputs, training=training)
+        if self.normalized:
+            outputs = self.batch_normalization(outputs, training=training)
         return keras.activations.get(self.activation)(outputs)
 
     def with_own_batch_normalization(self, name):
@@ -112,4 +119,5 @@ class ConvUnit(keras.layers.Layer):
             "strides": self.strides,
             "use_bias": self.use_bias,
             "activation": self.activation,
+            "normalized": self.normalized,
         }

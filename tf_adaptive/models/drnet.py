@@ -155,7 +155,7 @@ class DRNet(keras.Model):
         else:
             rows = tf.dynamic_partition(tf.range(tf.size(choice)), choice, len(at))
             answers = [
-                _logits(branch, tf.gather(images, own_rows), side, training)
+                logits_at(branch, tf.gather(images, own_rows), side, training)
                 for (branch, side), own_rows in zip(at, rows, strict=True)
             ]
             # An entry of h is 1; multiplied by, it hands on the gradient (section 3.2).
@@ -198,7 +198,7 @@ class DRNet(keras.Model):
                 f"Received: resolution={resolution!r}."
             )
         branch = self.branches[self.resolutions.index(resolution)]
-        return _logits(branch, checked_images(images, self._images), resolution, training)
+        return logits_at(branch, checked_images(images, self._images), resolution, training)
 
     def every_resolution(self):
         """All branches as one model, for training the classifier before the predictor.
@@ -215,7 +215,7 @@ class DRNet(keras.Model):
         return keras.Model(images, logits, name=f"{self.name}_at_every_resolution")
 
     def _one_hot(self, images, training):
-        preferences = _logits(self.predictor, images, self.predictor_resolution, training)
+        preferences = logits_at(self.predictor, images, self.predictor_resolution, training)
         return self.choice(preferences, training=training)
 
     def get_config(self):
@@ -296,8 +296,15 @@ def _mobilenet_v2(input_shape, num_classes, dtype):
         keras.config.set_dtype_policy(policy)
 
 
-def _logits(model, images, resolution, training):
-    """Logits `(batch, …)` in float32 of a model at its resolution, of any batch."""
+def logits_at(model, images, resolution, training=False):
+    """Logits `(batch, classes)` in float32 of a model at its resolution, for a batch of any size.
+
+    Args:
+        model: functional `keras.Model` of one input and one output.
+        images: `(batch, r, r, channels)`, resized where `resolution` is not r.
+        resolution: height and width of the images that the model takes.
+        training: as the model takes it.
+    """
     # Convolutions of an empty batch give the wrong shape, besides updating batch norms with it.
     logits = tf.cond(
         tf.shape(images)[0] > 0,

@@ -1,0 +1,169 @@
+"""An exported or converted network as a function from a picture's file to an answer."""
+
+import os
+import pathlib
+
+import tensorflow as tf
+
+from savedmodels.description import DESCRIPTION_FILE, read_description
+from savedmodels.graph_errors import plain_reason
+from savedmodels.operating_point import check_no_operating_point
+from savedmodels.preprocessing import Preprocessing
+from savedmodels.serving.model_folder import EXTRA_ASSETS, versions
+from savedmodels.staged_runner import StagedRunner
+from savedmodels.tflite.load_runner import load_runner
+from tf_adaptive.errors import InputError
+from tf_adaptive.policies import check_thresholds
+from trainers.quiet_start import without_notices
+
+_SAVED_MODEL = "saved_model.pb"
+
+
+def load_classifier(model_dir, *, thresholds=None):
+    """Loads a network, and has it see a blank image: the first one takes longer.
+
+    Args:
+        model_dir: folder that `savedmodels.convert_tflite` wrote; or, of what
+            `savedmodels.export` wrote, that of a version, of a model, whose newest version is
+            taken, or of an only model.
+        thresholds: for a network with K exits, K − 1 numbers in [0, 1] in place of its own.
+
+    Returns:
+        A `SavedModelClassifier` or a `TFLiteClassifier`: called with the bytes of a JPEG or PNG
+        file it gives a dictionary of "class" (from 0), "label", "confidence", and "exit" (from 1)
+        or "resolution" (in pixels); and raises InputError for other bytes, a damaged file, or a
+        picture that is too large. `class_names` has the labels.
+
+    Raises:
+        InputError: a folder that is neither, or damaged; thresholds of the wrong number, outside
+            [0, 1], or for a DRNet.
+    """
+    directory = pathlib.Path(model_dir)
+    if os.path.isfile(directory / DESCRIPTION_FILE):
+        return TFLiteClassifier(directory, thresholds=thresholds)
+    return SavedModelClassifier(_version(directory), thresholds=thresholds)
+
+
+class SavedModelClassifier:
+    """Asks the signature "serving_bytes" of a SavedModel.
+
+    Args:
+        version: folder that `savedmodels.export` wrote, OUTPUT/NAME/VERSION.
+        thresholds: see `load_classifier`.
+
+    Attributes:
+        class_names: a name per class.
+    """
+
+    def __init__(self, version, *, thresholds=None):
+        description = read_description(version / EXTRA_ASSETS, {})
+        self.class_names = tuple(description["class_names"])
+        signature, self._given = "serving_bytes", {}
+        if thresholds is not None:
+            if "thresholds" not in description:
+                check_no_operating_point(thresholds=thresholds)
+            check_thresholds(thresholds, len(description["thresholds"]) + 1)
+            signature += "_thresholds"
+            self._given = {"thresholds": tf.constant([thresholds], tf.float32)}
+        try:
+            with without_notices():
+                self._function = tf.saved_model.load(str(version)).signatures[signature]
+        # What is damaged raises whatever it leads the loader to.
+        except Exception as error:
+            raise InputError(
+                "`model_dir` must be a SavedModel as savedmodels.export wrote it. "
+                f"Received: {version}, which cannot be loaded; export it again"
+            ) from error
+        self(_blank_file(description["image_shape"]))
+
+    def __call__(self, encoded):
+        answer = _run(self._function, encoded=tf.constant([encoded]), **self._given)
+        kind = "resolution" if "resolution" in answer else "exit"
+        return {
+            "class": int(answer["class"][0]),
+            "label": answer["label"][0].numpy().decode(),
+            "confidence": float(answer["confidence"][0]),
+            kind: int(answer[kind][0]),
+        }
+
+
+class TFLiteClassifier:
+    """Decodes and resizes with TensorFlow, and runs the network with LiteRT.
+
+    Args:
+        directory: folder that `savedmodels.convert_tflite` wrote.
+        thresholds: see `load_classifier`.
+
+    Attributes:
+        class_names: a name per class.
+    """
+
+    def __init__(self, directory, *, thresholds=None):
+        description = read_description(directory, {})
+        self.class_names = tuple(description["class_names"])
+        preprocessing = Preprocessing(
+            **{name: description[name] for name in ("image_shape", "mean", "std", "center_crop")}
+        )
+        self._decode = tf.function(
+            preprocessing.decoded,
+            input_signature=[tf.TensorSpec((None,), tf.string)],
+            autograph=False,
+        )
+        self._runner = load_runner(directory, thresholds=thresholds)
+        # Every file is loaded now: none that is missing is taken for a picture's fault.
+        blank = self._image(_blank_file(description["image_shape"]))
+        if isinstance(self._runner, StagedRunner):
+            self._runner.all_exits(blank)
+        else:
+            self._runner.all_resolutions(blank)
+
+    def __call__(self, encoded):
+        answer = self._runner(self._image(encoded))
+        kind = "exit" if answer.resolution is None else "resolution"
+        return {
+            "class": answer.class_number,
+            "label": answer.class_name,
+            "confidence": answer.confidence,
+            kind: getattr(answer, kind),
+        }
+
+    def _image(self, encoded):
+        return _run(self._decode, tf.constant([encoded]))[0].numpy()
+
+
+def _version(directory):
+    """The folder of a version: the given one, a model's newest, or that of an only model."""
+    if os.path.isfile(directory / _SAVED_MODEL):
+        return directory
+    if versions(directory):
+        return directory / str(max(versions(directory)))
+    children = directory.iterdir() if directory.is_dir() else []
+    models = [child for child in children if versions(child)]
+    if not models:
+        raise InputError(
+            "`model_dir` must be a folder that savedmodels.export or savedmodels.convert_tflite "
+            f"wrote. Received: {directory}"
+        )
+    if len(models) > 1:
+        raise InputError(
+            "`model_dir` must name one model. "
+            f"Received: {directory}, which has {', '.join(sorted(model.name for model in models))}"
+        )
+    return models[0] / str(max(versions(models[0])))
+
+
+def _blank_file(image_shape):
+    return tf.io.encode_png(tf.zeros(image_shape, tf.uint8)).numpy()
+
+
+def _run(function, *arguments, **named):
+    """What a function of a graph gives; InputError where it refuses what it is given."""
+    try:
+        # Decoders write their own notes of damaged files.
+        with without_notices():
+            return function(*arguments, **named)
+    except tf.errors.InvalidArgumentError as error:
+        reason = plain_reason(error.message)
+        if "Received" not in reason:
+            reason = f"Every image must be a whole JPEG or PNG file. Received: {reason}"
+        raise InputError(reason) from error

@@ -1,0 +1,39 @@
+"""Writes a finished run as a SavedModel that TF Serving reads.
+
+    python -m savedmodels.export --run_dir runs/digits --output served --accuracy_drop 0.5
+
+OUTPUT/NAME/VERSION/ is the model, with its model card, its labels and warm-up requests.
+OUTPUT/models.config and OUTPUT/batching_parameters.txt are for the server.
+"""
+
+import pathlib
+
+from absl import flags
+
+from savedmodels import operating_point_flags
+from savedmodels.serving.saved_model import export_run
+from trainers import program
+
+_RUN_DIR = flags.DEFINE_string("run_dir", None, "directory of a finished run", required=True)
+_OUTPUT = flags.DEFINE_string("output", None, "folder of the served models", required=True)
+_NAME = flags.DEFINE_string("name", None, "name to serve it by; that of the run's folder if unset")
+_VERSION = flags.DEFINE_integer("version", None, "version; the next free one if unset")
+_DTYPE = flags.DEFINE_string("dtype", "float32", "weights and arithmetic: float32 or bfloat16")
+_DATA_DIR = flags.DEFINE_string("data_dir", None, "where TFDS keeps data sets")
+
+
+def main():
+    name, version = export_run(
+        _RUN_DIR.value,
+        _OUTPUT.value,
+        name=_NAME.value,
+        version=_VERSION.value,
+        **operating_point_flags.chosen(),
+        dtype=_DTYPE.value,
+        data_dir=_DATA_DIR.value,
+    )
+    print(f"Model {name!r}, version {version}: {pathlib.Path(_OUTPUT.value) / name / str(version)}")
+
+
+if __name__ == "__main__":
+    program.run(main)

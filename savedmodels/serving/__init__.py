@@ -1,0 +1,1 @@
+"""A run as a SavedModel for TF Serving."""

@@ -1,0 +1,103 @@
+"""The signatures of a network with several exits."""
+
+import tensorflow as tf
+
+from tf_adaptive.early_exit import EarlyExit
+
+
+def exit_signatures(model, preprocessing, thresholds, class_names, *, measure):
+    """What the SavedModel of a network with K exits can be asked.
+
+    Args:
+        model: functional `keras.Model` with K exits and one image input.
+        preprocessing: `savedmodels.preprocessing.Preprocessing`.
+        thresholds: K − 1 numbers in [0, 1], at which images leave unless others are given.
+        class_names: a name per class.
+        measure: confidence of `tf_adaptive.policies.confidence_scores`.
+
+    Returns:
+        Dictionary of name to `(function, input_signature)`.
+
+    Raises:
+        InputError: what `EarlyExit` raises.
+    """
+    early_exit = EarlyExit(model, thresholds, measure=measure)
+    image = tf.TensorSpec((None, *preprocessing.image_shape), tf.float32)
+    images = tf.TensorSpec((None, None, None, preprocessing.image_shape[-1]), tf.uint8, "images")
+    encoded = tf.TensorSpec((None,), tf.string, "encoded")
+    own = tf.TensorSpec((None, len(thresholds)), tf.float32, "thresholds")
+
+    # One trace that all signatures call.
+    @tf.function(input_signature=[image, own], autograph=False)
+    def classify(images, thresholds):
+        answer = early_exit.run([images], thresholds)
+        return {**answer, "label": tf.gather(tf.constant(class_names), answer["class"])}
+
+    def at_own_thresholds(images):
+        shape = (tf.shape(images)[0], len(thresholds))
+        return classify(images, tf.broadcast_to(early_exit.thresholds, shape))
+
+    def all_exits(images):
+        images = preprocessing.images(images)
+        logits = unless_empty(images, lambda: model(images, training=False), model.outputs)
+        return {f"exit_{number}": exit for number, exit in enumerate(logits, start=1)}
+
+    signatures = {
+        "serving_default": (
+            lambda images: at_own_thresholds(preprocessing.images(images)),
+            [images],
+        ),
+        "serving_thresholds": (
+            lambda images, thresholds: classify(preprocessing.images(images), thresholds),
+            [images, own],
+        ),
+        "serving_bytes": (
+            lambda encoded: at_own_thresholds(preprocessing.encoded(encoded)),
+            [encoded],
+        ),
+        "serving_bytes_thresholds": (
+            lambda encoded, thresholds: classify(preprocessing.encoded(encoded), thresholds),
+            [encoded, own],
+        ),
+        "all_exits": (all_exits, [images]),
+    }
+    takes = images
+    for stage in early_exit.stages:
+        signatures[f"stage_{stage.number}"] = (_stage_function(stage, preprocessing), [takes])
+        takes = {
+            name: tf.TensorSpec((None, *tensor.shape[1:]), tensor.dtype, name)
+            for name, tensor in stage.state.items()
+        }
+    return signatures
+
+
+def unless_empty(tensor, run, symbolic):
+    """What `run()` gives, or for an empty batch nothing in the same shapes.
+
+    Convolutions of an empty batch give the wrong shape.
+
+    Args:
+        tensor: one whose first axis is the batch.
+        run: function without arguments that gives a list of tensors.
+        symbolic: tensors of their shapes and dtypes, the first axis the batch.
+    """
+
+    def skip():
+        return [tf.zeros((0, *other.shape[1:]), other.dtype) for other in symbolic]
+
+    return tf.cond(tf.shape(tensor)[0] > 0, lambda: list(run()), skip)
+
+
+def _stage_function(stage, preprocessing):
+    def run(given):
+        state = {stage.takes[0]: preprocessing.images(given)} if stage.number == 1 else given
+
+        def run_stage():
+            logits, handed_on = stage(state)
+            return [logits, *handed_on.values()]
+
+        symbolic = [stage.model.outputs[0], *stage.state.values()]
+        values = unless_empty(next(iter(state.values())), run_stage, symbolic)
+        return dict(zip(("logits", *stage.state), values, strict=True))
+
+    return run

@@ -1,0 +1,74 @@
+"""The signatures of a DRNet."""
+
+import functools
+
+import tensorflow as tf
+
+from tf_adaptive.models.drnet import logits_at
+
+
+def resolution_signatures(model, networks, preprocessing, class_names):
+    """What the SavedModel of a DRNet can be asked.
+
+    Args:
+        model: `tf_adaptive.DRNet`.
+        networks: `(predictor, branches)` to run in place of the model's own.
+        preprocessing: `savedmodels.preprocessing.Preprocessing` to the largest resolution.
+        class_names: a name per class.
+
+    Returns:
+        Dictionary of name to `(function, input_signature)`.
+    """
+    predictor, branches = networks
+    image = tf.TensorSpec((None, *preprocessing.image_shape), tf.float32)
+    images = tf.TensorSpec((None, None, None, preprocessing.image_shape[-1]), tf.uint8, "images")
+    encoded = tf.TensorSpec((None,), tf.string, "encoded")
+
+    def probabilities_of_resolutions(images):
+        return tf.nn.softmax(logits_at(predictor, images, model.predictor_resolution))
+
+    # One trace that both signatures call.
+    @tf.function(input_signature=[image], autograph=False)
+    def classify(images):
+        choice = _likeliest(probabilities_of_resolutions(images))
+        rows = tf.dynamic_partition(tf.range(tf.size(choice)), choice, len(branches))
+        logits = [
+            logits_at(branch, tf.gather(images, own_rows), resolution)
+            for branch, own_rows, resolution in zip(branches, rows, model.resolutions, strict=True)
+        ]
+        probabilities = tf.nn.softmax(tf.dynamic_stitch(rows, logits))
+        classes = _likeliest(probabilities)
+        return {
+            "class": classes,
+            "label": tf.gather(tf.constant(class_names), classes),
+            "probabilities": probabilities,
+            "confidence": tf.reduce_max(probabilities, axis=-1),
+            "resolution": tf.gather(tf.constant(model.resolutions), choice),
+        }
+
+    def predict_resolution(images):
+        probabilities = probabilities_of_resolutions(preprocessing.images(images))
+        resolutions = tf.constant(model.resolutions)
+        return {
+            "resolution": tf.gather(resolutions, _likeliest(probabilities)),
+            "probabilities": probabilities,
+        }
+
+    def classify_at(branch, resolution, images):
+        return {"logits": logits_at(branch, preprocessing.images(images), resolution)}
+
+    signatures = {
+        "serving_default": (lambda images: classify(preprocessing.images(images)), [images]),
+        "serving_bytes": (lambda encoded: classify(preprocessing.encoded(encoded)), [encoded]),
+        "predict_resolution": (predict_resolution, [images]),
+    }
+    for branch, resolution in zip(branches, model.resolutions, strict=True):
+        signatures[f"classify_{resolution}"] = (
+            functools.partial(classify_at, branch, resolution),
+            [images],
+        )
+    return signatures
+
+
+def _likeliest(probabilities):
+    return tf.argmax(probabilities, axis=-1, output_type="int32")

@@ -1,0 +1,1 @@
+"""A run as TFLite files, and what runs them."""

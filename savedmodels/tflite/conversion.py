@@ -1,0 +1,180 @@
+"""A finished run as a folder of TFLite files, and how well they agree with it."""
+
+import dataclasses
+import functools
+from collections.abc import Callable
+
+from savedmodels.description import describe_data, write_description
+from savedmodels.operating_point import (
+    check_no_operating_point,
+    choose_operating_point,
+    read_exit_report,
+)
+from savedmodels.tflite.agreement import (
+    LEAST_AGREEMENT_PERCENT,
+    agreement_of_exits,
+    agreement_of_resolutions,
+    check_agreement,
+)
+from savedmodels.tflite.files import PRECISIONS, read_calibration_images, write_files
+from savedmodels.tflite.folder import AGREEMENT_FILE, check_output, folder_replaced_whole
+from savedmodels.tflite.load_runner import load_runner
+from savedmodels.tflite.resolution_signatures import (
+    branch_parts,
+    predictor_part,
+    resolution_samples,
+    resolution_signatures,
+)
+from savedmodels.tflite.stage_signatures import stage_parts, stage_samples, stage_signatures
+from tf_adaptive.errors import InputError, check_choice, check_whole
+from tf_adaptive.folding import fold_batch_norm
+from tf_adaptive.models.drnet import DRNet
+from tf_adaptive.report import checked_class_names, put_in_place
+from tf_adaptive.stages import split_stages
+from tf_adaptive.training.run_directory import load_finished_run
+from trainers.reporting import load_run_dataset
+
+_TEST_IMAGES = 1000
+
+
+def convert_run(
+    run_dir,
+    output,
+    *,
+    precision="float32",
+    single_file=False,
+    budget_mmacs=None,
+    accuracy_drop=None,
+    thresholds=None,
+    test_images=None,
+    least_agreement=None,
+    calibration_images=100,
+    data_dir=None,
+):
+    """Converts a finished run to TFLite, whole or not at all.
+
+    Args:
+        run_dir: directory of a finished run; of a network with exits, one with a report.
+        output: the folder: new, empty, or one that this function wrote, which is replaced. It gets
+            the .tflite files, `description.json` and `agreement.csv`.
+        precision, single_file: see `savedmodels.tflite.files.write_files`.
+        budget_mmacs, accuracy_drop, thresholds: see
+            `savedmodels.operating_point.choose_operating_point`; a DRNet has none of them.
+        test_images: how many test images to compare on; None for 1,000, or all of fewer.
+        least_agreement: percent of them on which both must say the same; None for
+            `LEAST_AGREEMENT_PERCENT` of the precision.
+        calibration_images: how many training images the ranges of "int8" are measured on.
+        data_dir: where TFDS keeps data sets; None for where the run had them.
+
+    Returns:
+        The rows of `agreement.csv`: see `agreement_of_exits` and `agreement_of_resolutions`, and
+        "file" and "file_bytes", the file and size of the exit's stage, of the branch, or of the
+        predictor.
+
+    Raises:
+        InputError: an argument that is out of range, an unfinished run or one without a report,
+            thresholds that do not fit, an `output` with something else in it, a network that TFLite
+            cannot hold, or one whose conversion agrees on fewer images.
+    """
+    check_choice("precision", precision, PRECISIONS)
+    check_whole("calibration_images", calibration_images, least=1)
+    if least_agreement is None:
+        least_agreement = LEAST_AGREEMENT_PERCENT[precision]
+    if not 0 <= least_agreement <= 100:
+        raise InputError(
+            "`least_agreement` must be from 0 to 100 percent. "
+            f"Received: least_agreement={least_agreement}"
+        )
+    check_output(output)
+    config, model = load_finished_run(run_dir)
+    choice = {
+        "budget_mmacs": budget_mmacs,
+        "accuracy_drop": accuracy_drop,
+        "thresholds": thresholds,
+    }
+    if isinstance(model, DRNet):
+        check_no_operating_point(**choice)
+        network = _resolutions(model, shared_weights=single_file)
+    else:
+        network = _exits(run_dir, model, choice)
+    data = describe_data(config, data_dir)
+    checked_class_names(data["class_names"], network.num_classes)
+    dataset = load_run_dataset(config, data_dir=data_dir)
+    size = dataset.sizes["test"]
+    if test_images is None:
+        test_images = min(_TEST_IMAGES, size)
+    check_whole("test_images", test_images, least=1, most=size)
+    samples = None
+    if precision == "int8":
+        samples = network.samples(read_calibration_images(dataset, calibration_images))
+    with folder_replaced_whole(output) as folder:
+        files = write_files(
+            folder,
+            network.signatures,
+            precision=precision,
+            samples=samples,
+            single_file=single_file,
+        )
+        parts = [{**part, "file": files[part["signature"]]} for part in network.parts]
+        write_description(folder, {"precision": precision, **network.description(parts), **data})
+        agreement = network.agreement(load_runner(folder), model, dataset, images=test_images)
+        sizes = {file: (folder / file).stat().st_size for file in files.values()}
+        table = [
+            {**row, "file": part["file"], "file_bytes": sizes[part["file"]]}
+            for row, part in zip(agreement, parts, strict=True)
+        ]
+        put_in_place(folder, {AGREEMENT_FILE: table}, {})
+        check_agreement(table, precision=precision, least_percent=least_agreement)
+    return table
+
+
+@dataclasses.dataclass(frozen=True)
+class _Network:
+    """What conversion must know of a network with exits, or of a DRNet.
+
+    Attributes:
+        signatures: dictionary from name to `tf.function`.
+        samples: from normalised images to what `write_files` takes as `samples`.
+        parts: what the runner must know of each signature, in the order of the agreement's rows.
+        description: from these, with their files, to what `description.json` holds.
+        agreement: `agreement_of_exits` or `agreement_of_resolutions`.
+        num_classes: of the logits.
+    """
+
+    signatures: dict
+    samples: Callable
+    parts: list
+    description: Callable
+    agreement: Callable
+    num_classes: int
+
+
+def _exits(run_dir, model, choice):
+    # TFLite has no bfloat16.
+    stages = split_stages(fold_batch_norm(model, dtype="float32"))
+    point = choose_operating_point(*read_exit_report(run_dir, len(stages)), **choice)
+    thresholds = [float(str(threshold)) for threshold in point.thresholds]
+    return _Network(
+        signatures=stage_signatures(stages),
+        samples=functools.partial(stage_samples, stages),
+        parts=stage_parts(stages),
+        description=lambda parts: {
+            "stages": parts,
+            "measure": point.measure,
+            "thresholds": thresholds,
+        },
+        agreement=agreement_of_exits,
+        num_classes=model.outputs[0].shape[-1],
+    )
+
+
+def _resolutions(model, *, shared_weights):
+    signatures = resolution_signatures(model, shared_weights=shared_weights)
+    return _Network(
+        signatures=signatures,
+        samples=functools.partial(resolution_samples, signatures),
+        parts=[*branch_parts(model), predictor_part()],
+        description=lambda parts: {"branches": parts[:-1], "predictor": parts[-1]},
+        agreement=agreement_of_resolutions,
+        num_classes=model.branches[0].outputs[0].shape[-1],
+    )

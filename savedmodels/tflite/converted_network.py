@@ -1,0 +1,156 @@
+"""The folder of a converted network, opened: its description, its image, its files."""
+
+import pathlib
+import time
+
+import numpy as np
+
+from savedmodels.description import read_description
+from savedmodels.tflite.answer import Answer
+from savedmodels.tflite.compiled import Compiler, Signature, shape_of
+from tf_adaptive.data.image_dataset import scale_and_offset
+from tf_adaptive.errors import InputError
+
+# What a runner must know of a signature.
+_PART_FIELDS = {"signature": str, "file": str, "logits": str}
+
+
+class ConvertedNetwork:
+    """A folder that `savedmodels.convert_tflite` wrote, whose files are loaded when needed.
+
+    A network's signatures are its parts: dictionaries of "signature", the name, "file", where it
+    is, and "logits", which of its outputs those are. The first part that is loaded takes the image
+    and nothing else; what it was given and what each part writes stays in buffers that later parts
+    read from, and is not copied.
+
+    Args:
+        directory: the folder.
+        fields: dictionary from name to type of what the description must hold beside that of the
+            data.
+        accelerator: "cpu" or "gpu".
+        threads: of the CPU.
+
+    Attributes:
+        description: what `description.json` holds.
+        image_shape: `(height, width, channels)`.
+        class_names: a name per class.
+
+    Raises:
+        InputError: a folder that is no converted network; an unknown accelerator.
+    """
+
+    def __init__(self, directory, fields, *, accelerator, threads):
+        self._directory = pathlib.Path(directory)
+        self.description = read_description(directory, fields)
+        self.image_shape = tuple(self.description["image_shape"])
+        self.class_names = tuple(self.description["class_names"])
+        self._scale, self._offset = scale_and_offset(
+            self.description["mean"], self.description["std"]
+        )
+        self._compiler = Compiler(accelerator=accelerator, threads=threads)
+        self._files = {}
+        self._images = None
+        # Every tensor that a loaded part takes or writes.
+        self._buffers = {}
+
+    def check_parts(self, parts, fields=None):
+        """Refuses parts that lack something.
+
+        Args:
+            parts: what the description says are parts.
+            fields: dictionary from name to type of what each must hold beside the usual.
+
+        Raises:
+            InputError: there are none, or one lacks something.
+        """
+        fields = {**_PART_FIELDS, **(fields or {})}
+        for part in parts or [None]:
+            if not isinstance(part, dict) or not all(
+                isinstance(part.get(name), kind) for name, kind in fields.items()
+            ):
+                raise InputError(
+                    "The description of a converted network must say of each part "
+                    f"{', '.join(map(repr, fields))}. Received: {self._directory}, with {part!r}"
+                )
+
+    def load(self, part):
+        """Loads a part.
+
+        Returns:
+            A function without arguments that runs it on what the buffers hold, and gives its
+            logits: float32 `(classes,)`.
+
+        Raises:
+            InputError: its file is missing, not one of this network, or not one that the
+                accelerator runs.
+        """
+        file = part["file"]
+        if file not in self._files:
+            self._files[file] = self._compiler.compiled(self._directory / file)
+        signature = Signature(self._files[file], part["signature"], self._buffers or None)
+        if part["logits"] not in signature.outputs:
+            raise InputError(
+                "The .tflite files of a folder must be those that its description says. Received: "
+                f"{part['signature']!r} without the output {part['logits']!r}"
+            )
+        if not self._buffers:
+            self._images = _images_buffer(signature, self.image_shape)
+            self._buffers |= signature.inputs
+        self._buffers |= signature.outputs
+
+        def logits():
+            signature.run()
+            return signature.read(part["logits"])[0]
+
+        return logits
+
+    def give(self, image):
+        """Writes an image, normalised, where the parts read it.
+
+        Args:
+            image: uint8 `(height, width, channels)` of `image_shape`.
+
+        Raises:
+            InputError: an image of another shape or dtype.
+        """
+        if (
+            not isinstance(image, np.ndarray)
+            or image.dtype != np.uint8
+            or image.shape != self.image_shape
+        ):
+            raise InputError(
+                f"`image` must be a uint8 array of the shape {self.image_shape}. Received: "
+                f"{getattr(image, 'dtype', type(image).__name__)} of the shape {np.shape(image)}"
+            )
+        self._images.write(image[np.newaxis].astype(np.float32) * self._scale + self._offset)
+
+    def answer(self, probabilities, *, confidence, start, exit=None, resolution=None):
+        """An `Answer`.
+
+        Args:
+            probabilities: float32 `(classes,)`.
+            confidence, exit, resolution: as of `Answer`.
+            start: when the image came, by `time.perf_counter`.
+        """
+        class_number = int(probabilities.argmax())
+        return Answer(
+            class_number=class_number,
+            class_name=self.class_names[class_number],
+            probabilities=probabilities,
+            confidence=float(confidence),
+            exit=exit,
+            resolution=resolution,
+            seconds=time.perf_counter() - start,
+        )
+
+
+def _images_buffer(signature, image_shape):
+    """What the first part takes."""
+    shapes = [shape_of(buffer) for buffer in signature.inputs.values()]
+    if shapes != [[1, *image_shape]]:
+        raise InputError(
+            "The .tflite files of a folder must be those that its description says. "
+            f"Received: one that takes the shapes {shapes}, where {image_shape} is said"
+        )
+    (images,) = signature.inputs.values()
+    return images

@@ -1,0 +1,104 @@
+"""Functions as TFLite files."""
+
+import pathlib
+import tempfile
+
+import numpy as np
+import tensorflow as tf
+
+from savedmodels.tflite.flatbuffer_checks import check_flatbuffer
+from tf_adaptive.data.image_dataset import normalized
+from trainers.quiet_start import without_notices
+
+PRECISIONS = ("float32", "float16", "int8")
+
+
+def write_files(directory, signatures, *, precision, samples, single_file):
+    """Writes functions as TFLite files.
+
+    Args:
+        directory: folder to write into.
+        signatures: dictionary from name to `tf.function`, all over one network's variables.
+        precision: "float32"; "float16", weights of half the size, computed with as the hardware
+            prefers; or "int8", weights and feature maps in 8 bits, inputs and outputs in float32.
+        samples: what the ranges of "int8" are measured on: dictionary from signature to a list of
+            dictionaries from input to array, with a batch of 1; None for the other precisions.
+        single_file: whether all go into `network.tflite`, where equal weights are stored once,
+            else each into a file of its own.
+
+    Returns:
+        Dictionary from signature to the name of its file.
+
+    Raises:
+        InputError: what `check_flatbuffer` raises.
+    """
+    files = {name: "network.tflite" if single_file else f"{name}.tflite" for name in signatures}
+    with tempfile.TemporaryDirectory(dir=directory, prefix=".unfinished-") as saved_model:
+        write_saved_model(signatures, saved_model)
+        for file in dict.fromkeys(files.values()):
+            held = [name for name, its_file in files.items() if its_file == file]
+            content = converted(saved_model, held, precision=precision, samples=samples)
+            check_flatbuffer(content, held)
+            pathlib.Path(directory, file).write_bytes(content)
+    return files
+
+
+def read_calibration_images(dataset, count):
+    """Training images to measure the ranges of "int8" on.
+
+    Args:
+        dataset: `ImageDataset` of the run.
+        count: how many, spread over the training set; all of them where there are fewer.
+
+    Returns:
+        float32 `(images, height, width, channels)`, normalised.
+    """
+    size = dataset.sizes["train"]
+    positions = np.linspace(0, size - 1, min(count, size)).round().astype(int)
+    pictures = np.stack(dataset.pictures("train", positions))
+    return normalized(pictures, dataset.mean, dataset.std).numpy()
+
+
+def write_saved_model(signatures, directory):
+    """Writes functions as a SavedModel.
+
+    Args:
+        signatures: dictionary from name to `tf.function` with an input signature.
+        directory: folder to write, empty or not there.
+    """
+    module = tf.Module()
+    # The converter finds the values of variables that the saved object holds, and no others.
+    module.values = [
+        variable
+        for function in signatures.values()
+        for variable in function.get_concrete_function().variables
+    ]
+    tf.saved_model.save(module, str(directory), signatures=signatures)
+
+
+def converted(saved_model, signatures, *, precision, samples=None):
+    """The TFLite file of some signatures of a SavedModel, which share their weights.
+
+    Args:
+        saved_model: folder of a SavedModel.
+        signatures: names of signatures.
+        precision, samples: as for `write_files`.
+
+    Returns:
+        bytes.
+    """
+    converter = tf.lite.TFLiteConverter.from_saved_model(
+        str(saved_model), signature_keys=list(signatures)
+    )
+    if precision != "float32":
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    if precision == "float16":
+        converter.target_spec.supported_types = [tf.float16]
+    if precision == "int8":
+        # Without floating-point operations to fall back to.
+        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+        converter.representative_dataset = lambda: (
+            (name, sample) for name in signatures for sample in samples[name]
+        )
+    with without_notices():
+        return converter.convert()

@@ -1,0 +1,110 @@
+"""Reads a TFLite file itself, to see what it holds."""
+
+import struct
+
+from ai_edge_litert import schema_py_generated as schema
+
+from tf_adaptive.errors import InputError
+
+_IDENTIFIER = b"TFL3"
+_OPERATION_NAMES = {
+    number: name for name, number in vars(schema.BuiltinOperator).items() if name.isupper()
+}
+# Those that call another graph, or keep something from one call to the next.
+_NOT_STRAIGHT_LINE = {
+    "CALL",
+    "CALL_ONCE",
+    "IF",
+    "WHILE",
+    "STABLEHLO_CASE",
+    "STABLEHLO_WHILE",
+    "VAR_HANDLE",
+    "READ_VARIABLE",
+    "ASSIGN_VARIABLE",
+}
+
+
+def check_flatbuffer(content, signatures):
+    """Checks that a TFLite file runs wherever TFLite does, its GPU delegate included.
+
+    Each signature must be one straight line of built-in operations on tensors of fixed shapes,
+    for a batch of 1.
+
+    Args:
+        content: bytes of the file.
+        signatures: the names it must hold, and no others.
+
+    Raises:
+        InputError: something else; the line names it.
+    """
+    model = read_flatbuffer(content)
+    held = {definition.signatureKey.decode(): definition for definition in model.signatureDefs}
+    if set(held) != set(signatures) or len(model.subgraphs) != len(signatures):
+        raise InputError(
+            f"A TFLite file must hold a graph for each of {', '.join(signatures)} and no other. "
+            f"Received: {len(model.subgraphs)} graphs, signatures {', '.join(held)}"
+        )
+    for name, definition in held.items():
+        graph = model.subgraphs[definition.subgraphIndex]
+        for operation in operations(model, graph):
+            if operation.startswith("CUSTOM") or operation in _NOT_STRAIGHT_LINE:
+                raise InputError(
+                    "A network for TFLite must be made of built-in operations, without loops, "
+                    f"branches and variables. Received: {operation} in {name}"
+                )
+        _check_shapes(name, graph)
+
+
+def read_flatbuffer(content):
+    """What a TFLite file holds, a `schema.ModelT`.
+
+    Raises:
+        InputError: it is not a TFLite file with signatures.
+    """
+    try:
+        if content[4:8] != _IDENTIFIER:
+            raise ValueError("other identifier")
+        model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(content, 0))
+    except (IndexError, TypeError, ValueError, struct.error) as error:
+        raise InputError(
+            f"A .tflite file must be whole. Received: {len(content)} bytes that are no TFLite model"
+        ) from error
+    if not model.signatureDefs:
+        raise InputError(
+            "A .tflite file must have signatures, as savedmodels.convert_tflite writes them. "
+            "Received: one without"
+        )
+    return model
+
+
+def operations(model, graph):
+    """The operations of one graph in order: names as "CONV_2D", or "CUSTOM …" with its own.
+
+    Args:
+        model: what `read_flatbuffer` gave.
+        graph: one of `model.subgraphs`.
+    """
+    names = []
+    for code in model.operatorCodes:
+        # Files of old have the number in a field of 8 bits.
+        name = _OPERATION_NAMES[max(code.builtinCode, code.deprecatedBuiltinCode)]
+        names.append(f"CUSTOM {code.customCode.decode()}" if name == "CUSTOM" else name)
+    return [names[operator.opcodeIndex] for operator in graph.operators or []]
+
+
+def _check_shapes(name, graph):
+    for tensor in graph.tensors:
+        # Only where a size is open is there a second shape, with -1 in its place.
+        open_shape = [] if tensor.shapeSignature is None else [*map(int, tensor.shapeSignature)]
+        if -1 in open_shape:
+            raise InputError(
+                "Every tensor of a network for TFLite must have a fixed shape. "
+                f"Received: {open_shape} for {tensor.name.decode()!r} in {name}"
+            )
+    for index in [*graph.inputs, *graph.outputs]:
+        shape = [*map(int, graph.tensors[index].shape)]
+        if shape[:1] != [1]:
+            raise InputError(
+                "Inputs and outputs of a network for TFLite must have a batch of 1. "
+                f"Received: {shape} for {graph.tensors[index].name.decode()!r} in {name}"
+            )

@@ -1,0 +1,134 @@
+import io
+
+import numpy as np
+import PIL.Image
+import pytest
+import tensorflow as tf
+
+from savedmodels.client import GrpcClient, RestClient
+from tests.savedmodels.servers import grpc_server, rest_server
+from tf_adaptive.errors import InputError
+
+
+@pytest.fixture(scope="module", params=["grpc", "rest"])
+def connect(request, models):
+    """A function from a model's name to a client of a server of the exported models."""
+    server, client = {
+        "grpc": (grpc_server, GrpcClient),
+        "rest": (rest_server, RestClient),
+    }[request.param]
+    with server(models) as address:
+        yield lambda model, **options: client(address, model, **options)
+
+
+def images(batch=3):
+    return np.random.default_rng(0).integers(0, 256, (batch, 24, 24, 1), np.uint8)
+
+
+def assert_answers(actual, expected):
+    assert set(actual) == set(expected)
+    for name, tensor in expected.items():
+        if name == "label":
+            assert list(actual[name]) == [text.decode() for text in tensor.numpy()]
+        else:
+            np.testing.assert_allclose(actual[name], tensor, rtol=1e-6, atol=1e-7)
+            assert actual[name].dtype == tensor.dtype.as_numpy_dtype
+
+
+def test_classifies_arrays(connect, models):
+    answer = connect("exits", version=1).classify(images())
+    assert_answers(answer, models.signatures("exits", 1)["serving_default"](images=images()))
+    assert set(answer) == {"class", "label", "probabilities", "confidence", "exit"}
+
+
+def test_classifies_files(connect, models):
+    picture = PIL.Image.fromarray(images()[0, ..., 0]).resize((40, 31)).convert("RGB")
+    files = []
+    for format in ("PNG", "JPEG"):
+        file = io.BytesIO()
+        picture.save(file, format)
+        files.append(file.getvalue())
+    expected = models.signatures("exits", 1)["serving_bytes"](encoded=tf.constant(files))
+    assert_answers(connect("exits", version=1).classify(files), expected)
+
+
+def test_thresholds_for_all_images_or_for_each(connect, models):
+    client = connect("exits", version=1)
+    everyone = client.classify(images(), thresholds=[1.0, 0.0, 1.0])
+    np.testing.assert_array_equal(everyone["exit"], [2, 2, 2])
+    each = client.classify(images(), thresholds=[[1, 1, 0], [0, 1, 1], [1, 0, 0]])
+    np.testing.assert_array_equal(each["exit"], [3, 1, 2])
+    png = tf.io.encode_png(images()[0]).numpy()
+    answer = client.classify([png, png], thresholds=[[1, 0, 1], [0, 0, 0]])
+    np.testing.assert_array_equal(answer["exit"], [2, 1])
+
+
+def test_the_newest_version_is_asked_unless_another_is_named(connect, models):
+    expected = models.signatures("exits", 2)["serving_default"](images=images())
+    assert_answers(connect("exits").classify(images()), expected)
+
+
+def test_any_signature(connect, models):
+    expected = models.signatures("drnet")["classify_16"](images=images())
+    actual = connect("drnet").call("classify_16", images=images())
+    assert set(actual) == {"logits"}
+    np.testing.assert_allclose(actual["logits"], expected["logits"], rtol=1e-6)
+
+
+def test_a_drnet_names_the_resolution(connect, models):
+    answer = connect("drnet").classify(images())
+    assert_answers(answer, models.signatures("drnet")["serving_default"](images=images()))
+    assert set(answer["resolution"]) <= {24, 16, 12}
+
+
+def test_no_images(models):
+    with grpc_server(models) as address, GrpcClient(address, "exits") as client:
+        for nothing in ([], np.zeros((0, 24, 24, 1), np.uint8)):
+            answer = client.classify(nothing)
+            assert answer["probabilities"].shape == (0, 10)
+            assert {len(value) for value in answer.values()} == {0}
+
+
+@pytest.mark.parametrize(
+    ("given", "reason"),
+    [
+        (
+            np.zeros((1, 24, 24, 3), np.uint8),
+            r"Received from .*`images` must have 1 channels. Received: 3",
+        ),
+        ([b"no image"], "Every image must be a JPEG or PNG file"),
+    ],
+)
+def test_what_the_server_refuses_is_one_line(connect, given, reason):
+    with pytest.raises(InputError, match=reason) as refused:
+        connect("exits", version=1).classify(given)
+    assert not set("\n{}") & set(str(refused.value))
+
+
+def test_thresholds_of_the_wrong_length(connect):
+    with pytest.raises(InputError, match="must be one that the server answers"):
+        connect("exits", version=1).classify(images(), thresholds=[0.5])
+
+
+@pytest.mark.parametrize(
+    ("model", "options"), [("other", {}), ("exits", {"version": 7})], ids=["model", "version"]
+)
+def test_what_is_not_served(connect, model, options):
+    with pytest.raises(InputError, match="Servable not found"):
+        connect(model, **options).classify(images())
+
+
+@pytest.mark.parametrize(
+    "given", [np.zeros((1, 24, 24, 1)), np.zeros((24, 24, 1), np.uint8), ["photo.jpg"]]
+)
+def test_images_that_are_neither_arrays_nor_files(connect, given):
+    with pytest.raises(InputError, match=r"`images` must be uint8 \(batch, height, width"):
+        connect("exits").classify(given)
+
+
+@pytest.mark.parametrize("client", [GrpcClient, RestClient])
+def test_no_server(client):
+    with pytest.raises(
+        InputError, match="that can be reached. Received from .*127.0.0.1:9.*: .*efused"
+    ):
+        client("127.0.0.1:9", "exits", timeout_seconds=2).classify(images())

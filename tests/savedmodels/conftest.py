@@ -1,0 +1,144 @@
+import dataclasses
+
+import keras
+import numpy as np
+import pytest
+
+from savedmodels.tflite.conversion import convert_run
+from tests.savedmodels.servers import Models
+from tests.trainers.programs import run_program
+from tf_adaptive.data import ImageDataset
+from tf_adaptive.evaluation import collect_logits
+from tf_adaptive.training.run_directory import load_finished_run
+from trainers.reporting import load_run_dataset
+
+TEST_IMAGES = 60
+
+
+@dataclasses.dataclass(frozen=True)
+class Network:
+    """The network of `finished_run`, and what it says of the first test images."""
+
+    model: keras.Model
+    dataset: ImageDataset
+    pictures: list[np.ndarray]
+    logits: np.ndarray
+
+
+@pytest.fixture(scope="session")
+def network(finished_run):
+    config, model = load_finished_run(finished_run)
+    dataset = load_run_dataset(config)
+    logits, _ = collect_logits(model, dataset.batches("test", TEST_IMAGES).take(1))
+    return Network(model, dataset, dataset.pictures("test", range(TEST_IMAGES)), logits)
+
+
+@pytest.fixture(scope="session")
+def drnet(finished_drnet):
+    """The DRNet of `finished_drnet`, the run's data, and the first test images."""
+    config, model = load_finished_run(finished_drnet)
+    dataset = load_run_dataset(config)
+    return model, dataset, dataset.pictures("test", range(TEST_IMAGES))
+
+
+def _converted(run_dir, tmp_path_factory, name, **arguments):
+    folder = tmp_path_factory.mktemp("tflite") / name
+    convert_run(run_dir, folder, test_images=TEST_IMAGES, **arguments)
+    return folder
+
+
+# A barely trained network is near a tie on many images.
+INT8 = {"precision": "int8", "least_agreement": 50}
+
+
+@pytest.fixture(scope="session")
+def float32_stages(finished_run, tmp_path_factory):
+    """The folder of a conversion with a file for each stage."""
+    return _converted(finished_run, tmp_path_factory, "float32_stages")
+
+
+@pytest.fixture(scope="session")
+def float32(converted_run):
+    return converted_run
+
+
+@pytest.fixture(scope="session")
+def float16(finished_run, tmp_path_factory):
+    return _converted(
+        finished_run, tmp_path_factory, "float16", precision="float16", single_file=True
+    )
+
+
+@pytest.fixture(scope="session")
+def int8(finished_run, tmp_path_factory):
+    return _converted(finished_run, tmp_path_factory, "int8", single_file=True, **INT8)
+
+
+@pytest.fixture(params=["float32_stages", "float32", "float16", "int8"])
+def folder(request):
+    """Every kind of conversion of a network with exits in turn."""
+    return request.getfixturevalue(request.param)
+
+
+@pytest.fixture(scope="session")
+def drnet_parts(finished_drnet, tmp_path_factory):
+    """The folder of a DRNet, float32, a file for each signature."""
+    return _converted(finished_drnet, tmp_path_factory, "drnet_parts")
+
+
+@pytest.fixture(scope="session")
+def drnet_float32(finished_drnet, tmp_path_factory):
+    """The folder of a DRNet, float32, all signatures in one file."""
+    return _converted(finished_drnet, tmp_path_factory, "drnet_float32", single_file=True)
+
+
+@pytest.fixture(scope="session")
+def drnet_conversion(finished_drnet, tmp_path_factory):
+    """What the program printed, and the folder it wrote: float16, all signatures in one file."""
+    folder = tmp_path_factory.mktemp("tflite") / "drnet_float16"
+    finished = run_program(
+        "savedmodels.convert_tflite",
+        *("--run_dir", finished_drnet, "--output", folder, "--precision", "float16"),
+        *("--single_file", "--test_images", TEST_IMAGES),
+    )
+    assert (finished.status, finished.stderr) == (0, "")
+    return finished.stdout, folder
+
+
+@pytest.fixture(scope="session")
+def drnet_float16(drnet_conversion):
+    _, folder = drnet_conversion
+    return folder
+
+
+@pytest.fixture(scope="session")
+def drnet_int8(finished_drnet, tmp_path_factory):
+    return _converted(finished_drnet, tmp_path_factory, "drnet_int8", single_file=True, **INT8)
+
+
+@pytest.fixture(params=["drnet_parts", "drnet_float32", "drnet_float16", "drnet_int8"])
+def drnet_folder(request):
+    """Every kind of conversion of a DRNet in turn."""
+    return request.getfixturevalue(request.param)
+
+
+@pytest.fixture(scope="session")
+def served(tmp_path_factory, finished_run, finished_drnet):
+    """A folder of exported models: "exits", and in version 2 in bfloat16, and "drnet"."""
+    output = tmp_path_factory.mktemp("served") / "models"
+    for run_dir, flags in (
+        (finished_run, ("--name", "exits")),
+        (finished_run, ("--name", "exits", "--dtype", "bfloat16", "--thresholds", "0.2,0.3,0.4")),
+        (finished_drnet, ()),
+    ):
+        exported = run_program(
+            "savedmodels.export", "--run_dir", run_dir, "--output", output, *flags
+        )
+        assert exported.status == 0, exported.stderr
+    return output
+
+
+@pytest.fixture(scope="session")
+def models(served):
+    """The exported models, each loaded once."""
+    return Models(served)

@@ -1,0 +1,58 @@
+import json
+
+import pytest
+
+from savedmodels.description import describe_data, read_description, write_description
+from tf_adaptive import InputError
+from tf_adaptive.training.run_directory import read_config
+
+DATA = {
+    "class_names": ["a", "b"],
+    "image_shape": [8, 8, 1],
+    "mean": [0.5],
+    "std": [0.25],
+    "center_crop": False,
+}
+FIELDS = {"measure": str, "thresholds": list}
+DESCRIPTION = {**DATA, "measure": "entropy", "thresholds": [0.5]}
+
+
+def test_the_settings_of_a_run_describe_its_data(finished_run):
+    config = read_config(finished_run)
+    described = describe_data(config)
+    assert described == {name: config[name] for name in DATA}
+    assert described["image_shape"] == [24, 24, 1]
+    for name in DATA:
+        del config[name]
+    assert describe_data(config) == described
+
+
+def test_a_description_is_read_as_it_was_written(tmp_path):
+    write_description(tmp_path, DESCRIPTION)
+    assert read_description(tmp_path, FIELDS) == DESCRIPTION
+
+
+def test_refuses_a_folder_without_one(tmp_path):
+    with pytest.raises(InputError, match=f"Received: {tmp_path}, which has no description.json"):
+        read_description(tmp_path, FIELDS)
+
+
+@pytest.mark.parametrize("field", DESCRIPTION)
+@pytest.mark.parametrize("value", [None, 3])
+def test_refuses_a_field_that_is_missing_or_of_another_type(tmp_path, field, value):
+    write_description(tmp_path, {**DESCRIPTION, field: value})
+    with pytest.raises(InputError, match=f"which has no {field!r}"):
+        read_description(tmp_path, FIELDS)
+
+
+@pytest.mark.parametrize("text", ["{", "", "\x00"])
+def test_refuses_a_damaged_file(tmp_path, text):
+    (tmp_path / "description.json").write_text(text)
+    with pytest.raises(InputError, match="must be JSON. Received: "):
+        read_description(tmp_path, FIELDS)
+
+
+def test_refuses_a_list(tmp_path):
+    (tmp_path / "description.json").write_text(json.dumps([DESCRIPTION]))
+    with pytest.raises(InputError, match="which has no 'class_names'"):
+        read_description(tmp_path, FIELDS)

@@ -1,0 +1,193 @@
+import json
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from savedmodels.description import DESCRIPTION_FILE
+from savedmodels.preprocessing import Preprocessing
+from savedmodels.serving.exit_signatures import exit_signatures
+from savedmodels.serving.model_folder import EXTRA_ASSETS
+from tests.tiny_networks import tiny_collaborating, tiny_ranet
+from tf_adaptive.evaluation import collect_logits, confidences_of_exits
+from tf_adaptive.folding import fold_batch_norm
+from tf_adaptive.policies import choose_exits
+from tf_adaptive.stages import split_stages
+from tf_adaptive.training.run_directory import load_finished_run, read_config
+from trainers.reporting import load_run_dataset
+
+EXITS = 4
+BATCHES = (0, 1, 65)
+
+
+@pytest.fixture(scope="module")
+def run(finished_run):
+    """The run's network, its test images as they are, and its logits of them."""
+    config, model = load_finished_run(finished_run)
+    dataset = load_run_dataset(config)
+    logits, _ = collect_logits(model, dataset.batches("test", 64))
+    images = np.stack(dataset.pictures("test", range(dataset.sizes["test"])))
+    return model, images, logits
+
+
+@pytest.fixture(scope="module")
+def signatures(models):
+    return models.signatures("exits", 1)
+
+
+def assert_close(actual, expected):
+    """Equal within 1e-5 of the largest."""
+    assert actual.shape == expected.shape
+    np.testing.assert_allclose(
+        actual, expected, rtol=0, atol=1e-5 * np.abs(expected).max(initial=1)
+    )
+
+
+def test_names(signatures):
+    stages = [f"stage_{number}" for number in range(1, EXITS + 1)]
+    serving = ["serving_bytes", "serving_bytes_thresholds", "serving_default", "serving_thresholds"]
+    assert sorted(signatures) == ["all_exits", *serving, *stages]
+
+
+@pytest.mark.parametrize("batch", BATCHES)
+def test_all_exits_are_the_network(run, signatures, batch):
+    _, images, logits = run
+    answer = signatures["all_exits"](images=images[:batch])
+    for number in range(1, EXITS + 1):
+        assert_close(answer[f"exit_{number}"].numpy(), logits[number - 1, :batch])
+
+
+@pytest.mark.parametrize("batch", BATCHES)
+def test_stages_one_after_another_are_the_network(run, signatures, batch):
+    model, images, logits = run
+    given = {"images": tf.constant(images[:batch])}
+    for number, stage in enumerate(split_stages(model), start=1):
+        function = signatures[f"stage_{number}"]
+        assert set(function.structured_input_signature[1]) == set(given)
+        given = function(**given)
+        assert_close(given.pop("logits").numpy(), logits[number - 1, :batch])
+        assert list(map(len, given.values())) == [batch] * len(stage.state)
+        assert set(given) == set(stage.state)
+
+
+@pytest.mark.parametrize("batch", [*BATCHES, None])
+def test_early_exit_is_the_offline_simulation(run, signatures, served, batch):
+    _, images, logits = run
+    logits = logits[:, :batch]
+    confidences = confidences_of_exits(logits) if batch != 0 else np.zeros((EXITS, 0), "float32")
+    description = json.loads((served / "exits/1" / EXTRA_ASSETS / DESCRIPTION_FILE).read_text())
+    exits = choose_exits(confidences, description["thresholds"])
+    if batch is None:
+        assert len(set(exits)) > 1
+    answer = signatures["serving_default"](images=images[:batch])
+    np.testing.assert_array_equal(answer["exit"], exits)
+    samples = np.arange(len(exits))
+    chosen = logits[exits - 1, samples]
+    assert_close(answer["probabilities"].numpy(), tf.nn.softmax(chosen).numpy())
+    np.testing.assert_array_equal(answer["class"], chosen.argmax(axis=-1))
+    assert_close(answer["confidence"].numpy(), confidences[exits - 1, samples])
+    labels = [description["class_names"][index].encode() for index in chosen.argmax(axis=-1)]
+    assert answer["label"].numpy().tolist() == labels
+
+
+def test_each_image_leaves_at_its_own_thresholds(run, signatures):
+    _, images, logits = run
+    confidences = confidences_of_exits(logits)
+    own = np.random.default_rng(0).uniform(0.1, 0.4, (len(images), EXITS - 1)).astype("float32")
+    exits = [
+        choose_exits(confidences[:, [sample]], own[sample])[0] for sample in range(len(images))
+    ]
+    assert len(set(exits)) == EXITS
+    answer = signatures["serving_thresholds"](images=images, thresholds=own)
+    np.testing.assert_array_equal(answer["exit"], exits)
+    encoded = tf.constant([tf.io.encode_png(image).numpy() for image in images])
+    again = signatures["serving_bytes_thresholds"](encoded=encoded, thresholds=own)
+    for name, value in answer.items():
+        np.testing.assert_array_equal(again[name], value)
+
+
+@pytest.mark.parametrize("batch", BATCHES)
+def test_files_are_answered_as_their_pixels_are(run, signatures, batch):
+    _, images, _ = run
+    expected = signatures["serving_default"](images=images[:batch])
+    encoded = [tf.io.encode_png(image).numpy() for image in images[:batch]]
+    answer = signatures["serving_bytes"](encoded=tf.constant(encoded, tf.string))
+    for name, value in expected.items():
+        np.testing.assert_array_equal(answer[name], value)
+
+
+def test_larger_images_are_made_smaller(run, signatures):
+    _, images, _ = run
+    enlarged = images[:8].repeat(2, axis=1).repeat(2, axis=2)
+    actual = signatures["all_exits"](images=enlarged)["exit_4"].numpy()
+    expected = signatures["all_exits"](images=images[:8])["exit_4"].numpy()
+    assert actual.shape == expected.shape
+    # Antialiasing mixes in a little of the neighbours.
+    assert np.corrcoef(actual.ravel(), expected.ravel())[0, 1] > 0.95
+
+
+def test_bfloat16_is_the_network_in_bfloat16(run, models, finished_run):
+    model, images, logits = run
+    batches = load_run_dataset(read_config(finished_run)).batches("test", 65).take(1)
+    signatures = models.signatures("exits", 2)
+    folded = fold_batch_norm(model, dtype="bfloat16")
+    expected, _ = collect_logits(folded, batches)
+    answer = signatures["all_exits"](images=images[:65])
+    for number in range(1, EXITS + 1):
+        actual = answer[f"exit_{number}"].numpy()
+        assert actual.dtype == np.float32
+        scale = np.abs(logits).max()
+        np.testing.assert_allclose(actual, expected[number - 1], atol=0.02 * scale)
+        np.testing.assert_allclose(actual, logits[number - 1, :65], atol=0.1 * scale)
+    state = signatures["stage_1"](images=images[:1])
+    assert {value.dtype for name, value in state.items() if name != "logits"} == {tf.bfloat16}
+
+
+def test_all_signatures_share_one_set_of_variables(served, run):
+    model, _, _ = run
+    size = (served / "exits/1/variables/variables.data-00000-of-00001").stat().st_size
+    parameters = sum(np.prod(weight.shape) for weight in fold_batch_norm(model).weights)
+    assert 4 * parameters < size < 4.1 * parameters
+    half = (served / "exits/2/variables/variables.data-00000-of-00001").stat().st_size
+    assert half < 0.52 * size
+
+
+@pytest.mark.parametrize(
+    ("build", "measure"), [(tiny_ranet, "entropy"), (tiny_collaborating, "margin")]
+)
+def test_other_networks_and_measures(tmp_path, build, measure):
+    keras.utils.set_random_seed(0)
+    model = build()
+    side, channels = model.input_shape[1], model.input_shape[-1]
+    names = [f"class {number}" for number in range(model.outputs[0].shape[-1])]
+    prepare = Preprocessing(
+        image_shape=(side, side, channels),
+        mean=[0.5] * channels,
+        std=[0.1] * channels,
+        center_crop=False,
+    )
+    images = np.random.default_rng(0).integers(0, 256, (40, side, side, channels), np.uint8)
+    logits, _ = collect_logits(model, [((images / 255 - 0.5) / 0.1, np.zeros(40))])
+    confidences = confidences_of_exits(logits, measure)
+    thresholds = np.float32(np.quantile(confidences[:-1], 0.7, axis=1))
+    signatures = exit_signatures(
+        fold_batch_norm(model), prepare, thresholds, names, measure=measure
+    )
+    archive = keras.export.ExportArchive()
+    for name, (function, input_signature) in signatures.items():
+        archive.add_endpoint(name, function, input_signature=input_signature)
+    archive.write_out(str(tmp_path), verbose=False)
+    loaded = tf.saved_model.load(str(tmp_path)).signatures
+    answer = loaded["serving_default"](images=images)
+    exits = choose_exits(confidences, thresholds)
+    assert len(set(exits)) == len(model.outputs)
+    np.testing.assert_array_equal(answer["exit"], exits)
+    # The logarithm of the entropy widens rounding.
+    chosen = confidences[exits - 1, np.arange(40)]
+    np.testing.assert_allclose(answer["confidence"], chosen, atol=1e-4)
+    given = {"images": tf.constant(images)}
+    for number in range(1, len(model.outputs) + 1):
+        given = loaded[f"stage_{number}"](**given)
+        assert_close(given.pop("logits").numpy(), logits[number - 1])
+    assert given == {}

@@ -1,0 +1,134 @@
+"""Converted networks with exits: their numbers beside the Keras model's, and their folders."""
+
+import csv
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from savedmodels.staged_runner import StagedRunner
+from savedmodels.tflite.conversion import convert_run
+from savedmodels.tflite.flatbuffer_checks import operations, read_flatbuffer
+from tests.savedmodels.conftest import TEST_IMAGES
+from tf_adaptive import MSDNet
+from trainers.reporting import read_report
+
+NUM_EXITS = 4
+# Largest difference of logits from the Keras model's, which lie 10 apart: rounding in another
+# order, weights of 11 bits, and 8 bits everywhere, cut off where calibration went no further.
+TOLERANCES = {"float32_stages": 1e-5, "float32": 1e-5, "float16": 5e-3, "int8": 1.0}
+
+
+def all_logits(folder, pictures):
+    runner = StagedRunner(folder)
+    return np.stack([runner.all_exits(picture) for picture in pictures], axis=1)
+
+
+def test_every_exit_gives_the_keras_model_s_logits(folder, network):
+    logits = all_logits(folder, network.pictures)
+    tolerance = TOLERANCES[folder.name]
+    np.testing.assert_allclose(logits, network.logits, rtol=0, atol=tolerance)
+    # The numbers are those of a network that says something.
+    assert np.ptp(network.logits) > 5
+
+
+def test_lower_precisions_are_really_lower(float32, float16, int8, network):
+    differences = [
+        np.abs(all_logits(folder, network.pictures) - network.logits).mean()
+        for folder in (float32, float16, int8)
+    ]
+    assert differences[0] < differences[1] / 10 < differences[2] / 100
+
+
+def test_a_file_and_a_signature_for_each_stage(float32_stages):
+    assert sorted(path.name for path in float32_stages.iterdir()) == [
+        *("agreement.csv", "description.json"),
+        *(f"stage_{number}.tflite" for number in range(1, NUM_EXITS + 1)),
+    ]
+    for number in range(1, NUM_EXITS + 1):
+        model = read_flatbuffer((float32_stages / f"stage_{number}.tflite").read_bytes())
+        assert [each.signatureKey.decode() for each in model.signatureDefs] == [f"stage_{number}"]
+
+
+@pytest.mark.parametrize("name", ["float32", "float16", "int8"])
+def test_one_file_with_a_signature_for_each_stage(name, request):
+    folder = request.getfixturevalue(name)
+    names = ["agreement.csv", "description.json", "network.tflite"]
+    assert sorted(path.name for path in folder.iterdir()) == names
+    model = read_flatbuffer((folder / "network.tflite").read_bytes())
+    signatures = [each.signatureKey.decode() for each in model.signatureDefs]
+    assert signatures == [f"stage_{number}" for number in range(1, NUM_EXITS + 1)]
+
+
+def test_operations_are_the_few_that_the_network_is_made_of(folder):
+    built_in = {"AVERAGE_POOL_2D", "CONCATENATION", "CONV_2D", "FULLY_CONNECTED", "PAD"}
+    # Float16 weights are widened where the hardware has no half precision; int8 takes float32.
+    converted = {"float16": {"DEQUANTIZE"}, "int8": {"DEQUANTIZE", "QUANTIZE"}}
+    found = set()
+    for path in folder.glob("*.tflite"):
+        model = read_flatbuffer(path.read_bytes())
+        for graph in model.subgraphs:
+            found |= set(operations(model, graph))
+            assert list(graph.tensors[graph.inputs[0]].shape)[0] == 1
+    assert found == built_in | converted.get(folder.name, set())
+
+
+def test_sizes(float32_stages, float32, float16, int8):
+    sizes = [
+        sum(path.stat().st_size for path in folder.glob("*.tflite"))
+        for folder in (float32_stages, float32, float16, int8)
+    ]
+    parts, whole, half, quarter = sizes
+    assert whole < parts
+    assert 0.45 < half / whole < 0.6
+    assert 0.2 < quarter / whole < 0.45
+
+
+def test_the_table_is_what_can_be_counted(folder, network):
+    with (folder / "agreement.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    # The images that are compared on are spread over the test set.
+    step = network.dataset.sizes["test"] // TEST_IMAGES
+    positions = np.arange(TEST_IMAGES) * step
+    labels = np.concatenate([labels for _, labels in network.dataset.batches("test", 64)])
+    pictures = network.dataset.pictures("test", positions)
+    classes = all_logits(folder, pictures).argmax(axis=-1)
+    images = np.concatenate([images for images, _ in network.dataset.batches("test", 64)])
+    reference = np.stack(network.model(images[positions], training=False)).argmax(axis=-1)
+    for number, row in enumerate(rows, start=1):
+        ours, keras = classes[number - 1], reference[number - 1]
+        assert row["exit"] == str(number)
+        assert int(row["file_bytes"]) == (folder / row["file"]).stat().st_size
+        assert row["images"] == str(TEST_IMAGES)
+        right = [100 * np.mean(each == labels[positions]) for each in (ours, keras)]
+        assert float(row["accuracy_percent"]) == pytest.approx(right[0], abs=1e-4)
+        assert float(row["keras_accuracy_percent"]) == pytest.approx(right[1], abs=1e-4)
+        agreement = 100 * np.mean(ours == keras)
+        assert float(row["agreement_percent"]) == pytest.approx(agreement, abs=1e-4)
+    assert len(rows) == NUM_EXITS
+
+
+def test_the_description_has_the_report_s_thresholds(finished_run, float32):
+    description = json.loads((float32 / "description.json").read_text())
+    last_percent = float(read_report(finished_run, "anytime")[-1]["accuracy_percent"])
+    rows = read_report(finished_run, "budgeted")
+    accurate = [row for row in rows if float(row["accuracy_percent"]) >= last_percent - 0.5]
+    cheapest = min(accurate, key=lambda row: int(row["mean_macs"]))
+    expected = [float(cheapest[f"threshold_exit_{k}"]) for k in range(1, NUM_EXITS)]
+    np.testing.assert_array_equal(np.float32(description["thresholds"]), np.float32(expected))
+    assert description["measure"] == cheapest["measure"]
+
+
+def test_a_run_in_bfloat16_is_converted_to_float32(finished_run, network, tmp_path):
+    run_dir = shutil.copytree(
+        finished_run, tmp_path / "run", ignore=shutil.ignore_patterns("checkpoints", "tensorboard")
+    )
+    lower = MSDNet.from_config({**network.model.get_config(), "dtype": "mixed_bfloat16"})
+    lower.set_weights(network.model.get_weights())
+    lower.save(run_dir / "model.keras")
+    convert_run(
+        run_dir, tmp_path / "out", single_file=True, test_images=TEST_IMAGES, least_agreement=50
+    )
+    logits = all_logits(tmp_path / "out", network.pictures)
+    np.testing.assert_allclose(logits, network.logits, rtol=0, atol=1e-5)

@@ -1,0 +1,159 @@
+"""Batch normalisation folded into the convolutions before it, for inference."""
+
+import keras
+import numpy as np
+
+from tf_adaptive.errors import InputError
+from tf_adaptive.graph import calls_before, is_functional, open_nested, run_calls
+from tf_adaptive.layers import ConvUnit
+
+_CONVOLUTIONS = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D, keras.layers.Dense)
+
+
+def fold_batch_norm(model, *, dtype=None):
+    """The same network for inference, its batch norms made part of the convolutions.
+
+    In inference a batch norm is γ (x − μ) / √(σ² + ε) + β with constants, so the convolution
+    before it can have a kernel times γ / √(σ² + ε) and a bias of its own (Jacob et al. 2018,
+    section 3.2). That is done in every `ConvUnit`, and to every `Conv2D`, `DepthwiseConv2D` and
+    `Dense` without activation that one batch norm reads and nothing else. Layers keep their names,
+    so stages and costs are the network's, and other batch norms stay. Logits differ by rounding
+    alone.
+
+    Args:
+        model: functional `keras.Model`; nested models are opened up.
+        dtype: dtype policy of the layers, such as "bfloat16", which halves the weights; None for
+            the policies they have. Layers that give an output of the model keep theirs.
+
+    Returns:
+        A functional `keras.Model` with weights of its own, for inference only. `model` is left as
+        it is.
+
+    Raises:
+        InputError: the model is not functional, or two layers inside it have the same name.
+    """
+    if not is_functional(model):
+        raise InputError(f"`model` must be a functional keras.Model. Received: {model!r}")
+    model = open_nested(model)
+    calls = calls_before(model.outputs)
+    folded_into = _norms_to_fold(model, calls)
+    folded_norms = {id(norm) for norm in folded_into.values()}
+    kept_policy = {id(tensor._keras_history.operation) for tensor in model.outputs}
+    copies = {}
+
+    def call(operation, args, kwargs):
+        if id(operation) in folded_norms:
+            return args[0] if args else kwargs["inputs"]
+        if not isinstance(operation, keras.Layer):
+            return operation(*args, **kwargs)
+        is_new = id(operation) not in copies
+        if is_new:
+            policy = None if id(operation) in kept_policy else dtype
+            norm = folded_into.get(id(operation))
+            copies[id(operation)] = _copied(operation, norm, policy)
+        outputs = copies[id(operation)](*args, **kwargs)
+        if is_new:
+            copies[id(operation)].set_weights(_weights(operation, folded_into.get(id(operation))))
+        return outputs
+
+    inputs = keras.tree.map_structure(
+        lambda tensor: keras.Input(
+            batch_shape=tensor.shape, dtype=tensor.dtype, name=tensor._keras_history.operation.name
+        ),
+        model.input,
+    )
+    tensors = dict(zip(map(id, model.inputs), keras.tree.flatten(inputs), strict=True))
+    run_calls(calls, tensors, call)
+    outputs = keras.tree.map_structure(lambda tensor: tensors[id(tensor)], model.output)
+    return keras.Model(inputs, outputs, name=model.name)
+
+
+def fold_drnet(model, *, dtype=None):
+    """The networks of a DRNet, each with its batch norms folded.
+
+    What the branches shared is each branch's own then: a batch norm changes the kernel it is folded
+    into.
+
+    Args:
+        model: `tf_adaptive.DRNet`.
+        dtype: as for `fold_batch_norm`.
+
+    Returns:
+        `(predictor, branches)`: a functional model, and a list of one per resolution.
+    """
+    predictor, *branches = (
+        fold_batch_norm(network, dtype=dtype) for network in (model.predictor, *model.branches)
+    )
+    return predictor, branches
+
+
+def _norms_to_fold(model, calls):
+    """`id` of each layer to fold into → the batch norm that goes."""
+    calls_of, readers = {}, {}
+    for node in calls:
+        calls_of.setdefault(id(node.operation), []).append(node)
+        for tensor in node.input_tensors:
+            readers.setdefault(id(tensor), []).append(node)
+    outputs = set(map(id, model.outputs))
+    folded_into = {}
+    for node in calls:
+        layer, result = node.operation, node.outputs[0]
+        if isinstance(layer, ConvUnit) and layer.normalized and not _is_training(node):
+            folded_into[id(layer)] = layer.batch_normalization
+        if type(layer) not in _CONVOLUTIONS or id(result) in outputs:
+            continue
+        reading = readers.get(id(result), [])
+        if (
+            layer.activation is keras.activations.linear
+            and getattr(layer, "data_format", "channels_last") == "channels_last"
+            and len(calls_of[id(layer)]) == 1
+            and len(reading) == 1
+            and _normalizes_last_axis(reading[0])
+            and len(calls_of[id(reading[0].operation)]) == 1
+        ):
+            folded_into[id(layer)] = reading[0].operation
+    return folded_into
+
+
+def _normalizes_last_axis(node):
+    """Whether a call is a batch norm over channels that does not use its batch's statistics."""
+    return (
+        isinstance(node.operation, keras.layers.BatchNormalization)
+        and node.operation.axis in (-1, len(node.outputs[0].shape) - 1)
+        and not _is_training(node)
+        and node.arguments.kwargs.get("mask") is None
+    )
+
+
+def _is_training(node):
+    return bool(node.arguments.kwargs.get("training"))
+
+
+def _copied(layer, norm, dtype):
+    """A layer of the same arguments, or those it takes to hold the batch norm too."""
+    config = layer.get_config()
+    if norm is not None:
+        config["use_bias"] = True
+        if isinstance(layer, ConvUnit):
+            config["normalized"] = False
+    if dtype is not None:
+        config["dtype"] = dtype
+    return type(layer).from_config(config)
+
+
+def _weights(layer, norm):
+    if norm is None:
+        return layer.get_weights()
+    convolution = layer.convolution if isinstance(layer, ConvUnit) else layer
+    kernel = np.asarray(convolution.kernel, "float64")
+    bias = np.asarray(convolution.bias, "float64") if convolution.use_bias else 0.0
+    scale = 1 / np.sqrt(np.asarray(norm.moving_variance, "float64") + norm.epsilon)
+    if norm.scale:
+        scale = scale * np.asarray(norm.gamma, "float64")
+    bias = (bias - np.asarray(norm.moving_mean, "float64")) * scale
+    if norm.center:
+        bias = bias + np.asarray(norm.beta, "float64")
+    if isinstance(convolution, keras.layers.DepthwiseConv2D):
+        # One kernel per channel and multiple: (height, width, channels, multiples).
+        scale = scale.reshape(kernel.shape[2:])
+    return [kernel * scale, bias]
