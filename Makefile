@@ -11,7 +11,6 @@ demo: .venv/installed
 	$(BIN)/python -m trainers.profile --preset msdnet_cifar_lingrow4 --num_classes 10 \
 		--image_size 24 --channels 1 --latency_runs 20
 	$(MAKE) --no-print-directory $(DEMO_RUN)/report/budgeted.csv
-	$(BIN)/python -m trainers.evaluate --run_dir $(DEMO_RUN)
 	$(BIN)/python -m benchmarks.early_exit --run_dir $(DEMO_RUN) \
 		--batch_sizes 256 --budgets 0.3,0.6 --repeats 5
 	$(BIN)/python -m savedmodels.export --run_dir $(DEMO_RUN) --output $(DEMO_RUN)/served
