@@ -14,7 +14,8 @@ demo: .venv/installed
 	$(BIN)/python -m benchmarks.early_exit --run_dir $(DEMO_RUN) \
 		--batch_sizes 256 --budgets 0.3,0.6 --repeats 5
 	$(BIN)/python -m savedmodels.export --run_dir $(DEMO_RUN) --output $(DEMO_RUN)/served
-	$(BIN)/python -m savedmodels.convert_tflite --run_dir $(DEMO_RUN) --output $(DEMO_RUN)/tflite
+	$(BIN)/python -m savedmodels.convert_tflite --run_dir $(DEMO_RUN) --output $(DEMO_RUN)/tflite \
+		--single_file
 	$(BIN)/python -m trainers.write_pictures --run_dir $(DEMO_RUN) --output $(DEMO_RUN)/pictures
 	$(BIN)/python -m savedmodels.predict --model_dir $(DEMO_RUN)/served $(DEMO_RUN)/pictures
 	$(BIN)/python -m savedmodels.predict --model_dir $(DEMO_RUN)/tflite $(DEMO_RUN)/pictures
