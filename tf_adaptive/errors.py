@@ -14,6 +14,10 @@ class InputError(ValueError):
     """
 
 
+class DivergenceError(InputError):
+    """A training whose loss or weights are no longer finite."""
+
+
 def check_choice(argument, value, choices):
     """Refuses a `value` that is not one of `choices`, naming the nearest one."""
     choices = [str(choice) for choice in choices]

@@ -84,9 +84,30 @@ def check_is_preset(model, config):
         input_shape=model.input_shape[1:],
         num_classes=model.outputs[0].shape[-1],
     )
-    weights, named = ([(w.path, w.shape) for w in m.weights] for m in (model, expected))
-    if weights != named:
+    if _weight_shapes(model) != _weight_shapes(expected):
         raise InputError(
             f"The run's model.keras must be the {preset!r} of its config.json. "
             "Received: another network; mend `preset` there or name another run."
         )
+
+
+def check_same_network(other, model, run_dir):
+    """Refuses a model of another run that has other weights than `model`.
+
+    Args:
+        other: the other run's `keras.Model`.
+        model: `keras.Model` that is to take its weights.
+        run_dir: directory of the other run.
+
+    Raises:
+        InputError: names or shapes of the weights differ.
+    """
+    if _weight_shapes(other) != _weight_shapes(model):
+        raise InputError(
+            "`weights_from` must be a run of the same preset, image channels and number of "
+            f"classes. Received: {run_dir}, whose network differs"
+        )
+
+
+def _weight_shapes(model):
+    return [(weight.path, weight.shape) for weight in model.weights]

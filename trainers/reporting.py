@@ -13,13 +13,14 @@ from tf_adaptive.report import write_report
 from tf_adaptive.training.run_directory import load_finished_run
 from trainers.progress_bar import with_bar
 from trainers.resolution_reporting import report_resolutions
+from trainers.sparsity_reporting import report_sparsity
 
 
 def report_run(run_dir, *, measure="max_probability", batch_size=256, data_dir=None):
     """Evaluates a finished run, writes its `report/` and prints what it reached.
 
     Of a network with several exits the exits and a budget; of a DRNet the resolutions, what is
-    chosen and what a random choice reaches.
+    chosen and what a random choice reaches; of a pruned network its zeros too.
 
     Args:
         run_dir: directory of a finished run.
@@ -37,7 +38,14 @@ def report_run(run_dir, *, measure="max_probability", batch_size=256, data_dir=N
     dataset = load_run_dataset(config, data_dir=data_dir)
     if isinstance(model, DRNet):
         report_resolutions(run_dir, model, dataset, batch_size=batch_size)
-        return
+    else:
+        _report_exits(run_dir, model, dataset, measure=measure, batch_size=batch_size)
+    if config.get("prune_to") is not None:
+        report_sparsity(run_dir, model)
+
+
+def _report_exits(run_dir, model, dataset, *, measure, batch_size):
+    """Evaluates a network with several exits, writes its report and prints exits and a budget."""
     validation_logits, _ = _logits(model, dataset, "validation", batch_size)
     test_logits, test_labels = _logits(model, dataset, "test", batch_size)
     directory = pathlib.Path(run_dir) / "report"

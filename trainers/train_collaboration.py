@@ -11,22 +11,18 @@ the paper's for CIFAR; for ImageNet its code has --alpha 0.9 --temperature 1.
 import keras
 from absl import flags
 
-from tf_adaptive.collaboration import with_collaboration
 from tf_adaptive.errors import InputError, check_whole
-from tf_adaptive.exit_heads import linear_exits, split_heads, with_own_exits
-from tf_adaptive.graph import open_nested
-from tf_adaptive.losses import (
-    check_distillation,
-    multi_exit_cross_entropy,
-    one_for_all_distillation,
-)
-from tf_adaptive.training.feature_dataset import FeatureDataset, collect_features
-from tf_adaptive.training.gradient_step import sgd
+from tf_adaptive.losses import check_distillation
 from tf_adaptive.training.loop import train
+from tf_adaptive.training.multi_exit_phases import (
+    FEATURE_BATCH_SIZE,
+    feature_passes,
+    phase_2_networks,
+    phase_2_step,
+)
 from tf_adaptive.training.progress import TerminalProgress
 from tf_adaptive.training.run_directory import finish_run, load_finished_run
 from tf_adaptive.training.schedules import learning_rate_schedule
-from tf_adaptive.training.step import TrainStep
 from trainers import networks, program
 from trainers.progress_bar import with_bar
 from trainers.reporting import load_run_dataset, report_run
@@ -59,7 +55,6 @@ _CHECKPOINT_SECONDS = flags.DEFINE_float(
 
 # What may change when a run continues: where things are, and how often they are written.
 _MAY_DIFFER = ("run_dir", "output_dir", "data_dir", "resume", "checkpoint_seconds")
-_FEATURE_BATCH_SIZE = 256
 
 
 def main():
@@ -84,25 +79,31 @@ def main():
     )
 
     keras.utils.set_random_seed(_SEED.value)
-    trained = open_nested(trained)
-    rebuilt = with_collaboration if _COLLABORATION.value else with_own_exits
-    model = rebuilt(trained)
-    features = [feature for _, feature in linear_exits(trained)]
-    backbone, heads = split_heads(model, features)
-    _, first_heads = split_heads(trained, features)
-    teacher = keras.Model(first_heads.input, first_heads.outputs[-1])
-
-    optimizer = sgd(schedule, momentum=_MOMENTUM.value, nesterov=_NESTEROV.value)
-    step = TrainStep(
+    model, backbone, heads, teacher = phase_2_networks(trained, collaboration=_COLLABORATION.value)
+    step = phase_2_step(
         heads,
-        optimizer,
-        _distillation if _DISTILLATION.value else _cross_entropy,
-        teacher=teacher if _DISTILLATION.value else None,
+        teacher if _DISTILLATION.value else None,
+        schedule,
+        alpha=_ALPHA.value,
+        temperature=_TEMPERATURE.value,
+        momentum=_MOMENTUM.value,
+        nesterov=_NESTEROV.value,
         weight_decay=_WEIGHT_DECAY.value,
+    )
+
+    def shown(batches, split, what):
+        return with_bar(batches, dataset.sizes[split], FEATURE_BATCH_SIZE, what)
+
+    features = feature_passes(
+        backbone,
+        dataset,
+        augmented_passes=_AUGMENTED_PASSES.value,
+        seed=_SEED.value,
+        shown=shown,
     )
     train(
         step,
-        _features(backbone, dataset),
+        features,
         epochs=_EPOCHS.value,
         batch_size=_BATCH_SIZE.value,
         seed=_SEED.value,
@@ -117,42 +118,11 @@ def main():
     report_run(_OUTPUT_DIR.value)
 
 
-def _cross_entropy(labels, logits):
-    return multi_exit_cross_entropy(labels, logits)[0]
-
-
-def _distillation(labels, logits, teacher_logits):
-    return one_for_all_distillation(
-        labels, logits, teacher_logits, alpha=_ALPHA.value, temperature=_TEMPERATURE.value
-    )[0]
-
-
 def _settings_of_data(config):
     """What evaluation reads of a run's settings, and which network it began with."""
     names = ("model", "preset", "dataset", "data_dir", "image_size", "train_size")
-    return {name: config[name] for name in (*names, "validation_size")}
-
-
-def _features(backbone, dataset):
-    def collected(batches, split, what):
-        bar = with_bar(batches, dataset.sizes[split], _FEATURE_BATCH_SIZE, what)
-        return collect_features(backbone, bar)
-
-    count = _AUGMENTED_PASSES.value
-    if count:
-        passes = [
-            collected(
-                dataset.training_batches(_FEATURE_BATCH_SIZE, epoch=number, seed=_SEED.value),
-                "train",
-                f"features, pass {number + 1} of {count}",
-            )
-            for number in range(count)
-        ]
-    else:
-        batches = dataset.batches("train", _FEATURE_BATCH_SIZE)
-        passes = [collected(batches, "train", "features")]
-    batches = dataset.batches("validation", _FEATURE_BATCH_SIZE)
-    return FeatureDataset(passes, collected(batches, "validation", "features for validation"))
+    settings = {name: config[name] for name in (*names, "validation_size")}
+    return settings | {"prune_to": config.get("prune_to")}
 
 
 if __name__ == "__main__":

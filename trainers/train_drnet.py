@@ -6,7 +6,8 @@
 Stage 1 trains the classifier at all resolutions together, stage 2 predictor and classifier on each
 image's own. The defaults are the paper's: SGD with momentum 0.9, weight decay 1e-4, batch 256, rate
 0.1 with 3 epochs of warm-up, divided by 10 every 20 of 70 epochs and every 30 of 100 (at these
-shares of other numbers of epochs), the predictor's a tenth of it.
+shares of other numbers of epochs), the predictor's a tenth of it. With --prune_to, stage 2 prunes
+predictor and classifier; stage 1 is as without it, so that runs can share it.
 """
 
 import pathlib
@@ -14,7 +15,6 @@ import pathlib
 import keras
 from absl import flags
 
-from tf_adaptive.data import load_dataset
 from tf_adaptive.errors import (
     InputError,
     check_above_0,
@@ -22,45 +22,35 @@ from tf_adaptive.errors import (
     check_choice,
     check_whole,
 )
-from tf_adaptive.losses import (
-    check_label_smoothing,
-    check_target_gflops,
-    flops_regularized_cross_entropy,
-    multi_exit_cross_entropy,
-)
+from tf_adaptive.losses import check_label_smoothing, check_target_gflops
 from tf_adaptive.models.drnet import DRNet
 from tf_adaptive.models.resolution_branches import check_resolutions
 from tf_adaptive.routing.costs import branch_costs
-from tf_adaptive.training.gradient_step import sgd
+from tf_adaptive.training.drnet_stages import (
+    load_stage_1,
+    stage_1_step,
+    stage_2_step,
+    take_classifier,
+)
 from tf_adaptive.training.loop import check_training, train
 from tf_adaptive.training.progress import TerminalProgress
-from tf_adaptive.training.routed_step import RoutedStep
 from tf_adaptive.training.run_directory import (
     check_resumed_run,
     finish_run,
     load_finished_run,
     start_run,
 )
-from tf_adaptive.training.schedules import learning_rate_schedule, temperature_schedule
-from tf_adaptive.training.step import TrainStep
-from trainers import program
+from trainers import program, pruning_flags, training_flags
 from trainers.reporting import report_run
 
+flags.adopt_module_key_flags(training_flags)
+flags.adopt_module_key_flags(pruning_flags)
 _PRESET = flags.DEFINE_string("preset", None, "configuration, such as drnet_resnet50")
 _RESOLUTIONS = flags.DEFINE_list("resolutions", None, "candidates, falling; the preset's if unset")
 _DATASET = flags.DEFINE_string(
     "dataset", None, "fashion_mnist_scaled, imagenet2012, another TFDS name, or folder:PATH"
 )
-_DATA_DIR = flags.DEFINE_string("data_dir", None, "where TFDS keeps data sets")
-_IMAGE_SIZE = flags.DEFINE_integer(
-    "image_size", None, "pixels a side, the largest candidate; the data set's own if unset"
-)
-_TRAIN_SIZE = flags.DEFINE_integer("train_size", None, "training images to use; all if unset")
-_VALIDATION_SIZE = flags.DEFINE_integer(
-    "validation_size", None, "images held out of training to validate with"
-)
 _RUN_DIR = flags.DEFINE_string("run_dir", None, "directory of the run")
-_RESUME = flags.DEFINE_bool("resume", False, "continue the run in --run_dir, in either stage")
 _STAGE_1_FROM = flags.DEFINE_string(
     "stage_1_from", None, "another run whose finished stage 1 to start from"
 )
@@ -84,7 +74,6 @@ _PREDICTOR_FACTOR = flags.DEFINE_float(
 _STAGE_1_EPOCHS = flags.DEFINE_integer("stage_1_epochs", 70, "passes over the images in stage 1")
 _STAGE_2_EPOCHS = flags.DEFINE_integer("stage_2_epochs", 100, "passes over the images in stage 2")
 _BATCH_SIZE = flags.DEFINE_integer("batch_size", 256, "images in a batch")
-_SCHEDULE = flags.DEFINE_string("schedule", "multi_step", "multi_step or cosine")
 _LEARNING_RATE = flags.DEFINE_float("learning_rate", 0.1, "highest learning rate of stage 1")
 _STAGE_2_LEARNING_RATE = flags.DEFINE_float(
     "stage_2_learning_rate", None, "highest learning rate of stage 2; that of stage 1 if unset"
@@ -96,34 +85,18 @@ _STAGE_2_DROP_EPOCHS = flags.DEFINE_list(
     "stage_2_drop_epochs", None, "epochs after which multi_step divides by 10; the paper's if unset"
 )
 _WARMUP_EPOCHS = flags.DEFINE_float("warmup_epochs", 3.0, "epochs of linear warm-up of each stage")
-_MOMENTUM = flags.DEFINE_float("momentum", 0.9, "momentum of SGD")
 _NESTEROV = flags.DEFINE_bool("nesterov", False, "Nesterov's form of momentum")
-_WEIGHT_DECAY = flags.DEFINE_float("weight_decay", 1e-4, "L2 on all weights")
-_LABEL_SMOOTHING = flags.DEFINE_float("label_smoothing", 0.0, "label smoothing, in [0, 1)")
-_PRECISION = flags.DEFINE_string("precision", "float32", "arithmetic: float32 or bfloat16")
 _SEED = flags.DEFINE_integer("seed", 0, "seed of weights, choices, order and augmentation")
-_CHECKPOINT_SECONDS = flags.DEFINE_float(
-    "checkpoint_seconds", 300.0, "time between checkpoints within an epoch"
-)
 flags.mark_flags_as_required(["preset", "dataset", "run_dir"])
 
 # What may change when a run continues: where things are, and how often they are written.
 _MAY_DIFFER = ("run_dir", "data_dir", "resume", "stage_1_from", "checkpoint_seconds")
-# What stage 1 depends on, so must be alike to start from another run's.
-_STAGE_1_SETTINGS = ("preset", "resolutions", "dataset", "image_shape", "class_names", "sizes")
-_STAGE_1_DROPS = (2 / 7, 4 / 7, 6 / 7)
-_STAGE_2_DROPS = (0.3, 0.6, 0.9)
 
 
 def main():
     resolutions = _check_flags()
-    dataset = load_dataset(
-        _DATASET.value,
-        image_size=_IMAGE_SIZE.value,
-        train_size=_TRAIN_SIZE.value,
-        validation_size=_VALIDATION_SIZE.value,
-        data_dir=_DATA_DIR.value,
-    )
+    dtype = training_flags.layers_dtype()
+    dataset = training_flags.data_of(_DATASET.value)
     if dataset.image_shape[0] != resolutions[0]:
         raise InputError(
             f"Images must be of the largest of `resolutions`, {resolutions[0]} pixels a side. "
@@ -131,7 +104,6 @@ def main():
             f"or resize the images with --image_size {resolutions[0]}"
         )
     keras.utils.set_random_seed(_SEED.value)
-    dtype = None if _PRECISION.value == "float32" else "mixed_bfloat16"
     model = _build(dataset, resolutions, dtype)
     costs = branch_costs(model)
     if _TARGET_GFLOPS.value is None:
@@ -147,27 +119,52 @@ def main():
             epochs=epochs,
             batch_size=_BATCH_SIZE.value,
             seed=_SEED.value,
-            checkpoint_seconds=_CHECKPOINT_SECONDS.value,
+            checkpoint_seconds=training_flags.CHECKPOINT_SECONDS.value,
         )
-    stage_1 = _stage_1(model, dataset)
-    stage_2 = _stage_2(model, dataset, costs)
+    stage_1 = stage_1_step(
+        model,
+        learning_rate=_LEARNING_RATE.value,
+        epochs=_STAGE_1_EPOCHS.value,
+        drop_epochs=program.numbers(_STAGE_1_DROP_EPOCHS),
+        **_descent(dataset),
+    )
+    highest = _STAGE_2_LEARNING_RATE.value
+    stage_2 = stage_2_step(
+        model,
+        costs,
+        target_gflops=_TARGET_GFLOPS.value,
+        flops_weight=_FLOPS_WEIGHT.value,
+        temperature=_TEMPERATURE.value,
+        final_temperature=_FINAL_TEMPERATURE.value,
+        predictor_learning_rate_factor=_PREDICTOR_FACTOR.value,
+        dense=_DENSE.value,
+        learning_rate=_LEARNING_RATE.value if highest is None else highest,
+        epochs=_STAGE_2_EPOCHS.value,
+        drop_epochs=program.numbers(_STAGE_2_DROP_EPOCHS),
+        pruning=pruning_flags.pruning_of(
+            model,
+            steps=_STAGE_2_EPOCHS.value
+            * training_flags.steps_per_epoch(dataset, _BATCH_SIZE.value),
+        ),
+        **_descent(dataset),
+    )
 
     config = program.flag_values() | dataset.description()
     if _STAGE_1_FROM.value:
-        _check_stage_1_fits(config)
-    if _RESUME.value:
+        classifier = load_stage_1(_STAGE_1_FROM.value, resolutions=resolutions, config=config)
+    if training_flags.RESUME.value:
         check_resumed_run(_RUN_DIR.value, config, may_differ=_MAY_DIFFER)
     else:
         start_run(_RUN_DIR.value, config)
     first, second = (pathlib.Path(_RUN_DIR.value) / f"stage_{number}" for number in (1, 2))
-    if _STAGE_1_FROM.value:
-        first = pathlib.Path(_STAGE_1_FROM.value) / "stage_1"
-    elif not (first / "model.keras").exists():
-        print("Stage 1: the classifier at all resolutions", flush=True)
-        _train(stage_1, dataset, first, _STAGE_1_EPOCHS.value, config)
-        finish_run(first, model)
-    # Also where stage 1 was just trained: a run that goes on later must not differ.
-    model.set_weights(load_finished_run(first)[1].get_weights())
+    if not _STAGE_1_FROM.value:
+        if not (first / "model.keras").exists():
+            print("Stage 1: the classifier at all resolutions", flush=True)
+            _train(stage_1, dataset, first, _STAGE_1_EPOCHS.value, config)
+            finish_run(first, model)
+        # Also where it was just trained: a run that goes on later must not differ.
+        _, classifier = load_finished_run(first)
+    take_classifier(model, classifier)
     print("Stage 2: the predictor, and each image at its own resolution", flush=True)
     _train(stage_2, dataset, second, _STAGE_2_EPOCHS.value, config)
 
@@ -181,14 +178,14 @@ def main():
 def _check_flags():
     """Refuses what can be refused before data are prepared; returns the candidates."""
     check_choice("preset", _PRESET.value, DRNet.presets)
-    check_choice("precision", _PRECISION.value, ("float32", "bfloat16"))
     resolutions = program.numbers(_RESOLUTIONS, int)
     if resolutions is None:
         resolutions = list(DRNet.presets[_PRESET.value]["resolutions"])
     check_resolutions(resolutions)
     check_at_least_0("flops_weight", _FLOPS_WEIGHT.value)
     check_above_0("temperature", _TEMPERATURE.value)
-    check_label_smoothing(_LABEL_SMOOTHING.value)
+    check_label_smoothing(training_flags.LABEL_SMOOTHING.value)
+    pruning_flags.check_flags()
     check_whole("batch_size", _BATCH_SIZE.value, least=1)
     check_whole("seed", _SEED.value, least=0, most=2**32 - 1)
     check_whole("stage_1_epochs", _STAGE_1_EPOCHS.value, least=1)
@@ -209,94 +206,17 @@ def _build(dataset, resolutions, dtype):
     )
 
 
-def _stage_1(model, dataset):
-    """The step that trains the classifier at all resolutions, their losses summed."""
-
-    def loss(labels, logits):
-        return multi_exit_cross_entropy(labels, logits, label_smoothing=_LABEL_SMOOTHING.value)[0]
-
-    rate = _rate(dataset, _LEARNING_RATE.value, _STAGE_1_EPOCHS, _STAGE_1_DROP_EPOCHS)
-    return TrainStep(
-        model.every_resolution(),
-        _sgd(rate),
-        loss,
-        output_names=[f"resolution_{resolution}" for resolution in model.resolutions],
-        weight_decay=_WEIGHT_DECAY.value,
-    )
-
-
-def _stage_2(model, dataset, costs):
-    """The step that trains predictor and classifier, each image at the resolution drawn for it."""
-
-    def loss(labels, routed):
-        return flops_regularized_cross_entropy(
-            labels,
-            routed["logits"],
-            routed["one_hot"],
-            branch_gflops=costs.branch_gflops,
-            target_gflops=_TARGET_GFLOPS.value,
-            flops_weight=_FLOPS_WEIGHT.value,
-            label_smoothing=_LABEL_SMOOTHING.value,
-        )
-
-    highest = _STAGE_2_LEARNING_RATE.value
-    if highest is None:
-        highest = _LEARNING_RATE.value
-    rates = [
-        _rate(dataset, factor * highest, _STAGE_2_EPOCHS, _STAGE_2_DROP_EPOCHS)
-        for factor in (1.0, _PREDICTOR_FACTOR.value)
-    ]
-    temperatures = None
-    if _FINAL_TEMPERATURE.value is not None:
-        temperatures = temperature_schedule(
-            _TEMPERATURE.value,
-            _FINAL_TEMPERATURE.value,
-            steps=_STAGE_2_EPOCHS.value * _steps_per_epoch(dataset),
-        )
-    return RoutedStep(
-        model,
-        *(_sgd(rate) for rate in rates),
-        loss,
-        costs,
-        dense=_DENSE.value,
-        temperature_schedule=temperatures,
-        weight_decay=_WEIGHT_DECAY.value,
-    )
-
-
-def _rate(dataset, highest, epochs, drop_epochs):
-    """The schedule of one stage; `epochs` and `drop_epochs` are its flags."""
-    drops = program.numbers(drop_epochs)
-    if drops is None and _SCHEDULE.value == "multi_step":
-        shares = _STAGE_1_DROPS if drop_epochs is _STAGE_1_DROP_EPOCHS else _STAGE_2_DROPS
-        drops = [share * epochs.value for share in shares]
-    return learning_rate_schedule(
-        _SCHEDULE.value,
-        learning_rate=highest,
-        epochs=epochs.value,
-        steps_per_epoch=_steps_per_epoch(dataset),
-        drop_epochs=drops,
-        warmup_epochs=_WARMUP_EPOCHS.value,
-    )
-
-
-def _sgd(rate):
-    return sgd(rate, momentum=_MOMENTUM.value, nesterov=_NESTEROV.value)
-
-
-def _steps_per_epoch(dataset):
-    return -(-dataset.sizes["train"] // _BATCH_SIZE.value)
-
-
-def _check_stage_1_fits(config):
-    """Refuses to start from a stage 1 that is unfinished or was trained on something else."""
-    stored, _ = load_finished_run(pathlib.Path(_STAGE_1_FROM.value) / "stage_1")
-    for name in _STAGE_1_SETTINGS:
-        if stored.get(name) != config[name]:
-            raise InputError(
-                f"`{name}` must be that of the stage 1 in {_STAGE_1_FROM.value}, "
-                f"{stored.get(name)!r}. Received: {name}={config[name]!r}"
-            )
+def _descent(dataset):
+    """What both stages descend with."""
+    return {
+        "schedule": training_flags.SCHEDULE.value,
+        "steps_per_epoch": training_flags.steps_per_epoch(dataset, _BATCH_SIZE.value),
+        "warmup_epochs": _WARMUP_EPOCHS.value,
+        "momentum": training_flags.MOMENTUM.value,
+        "nesterov": _NESTEROV.value,
+        "weight_decay": training_flags.WEIGHT_DECAY.value,
+        "label_smoothing": training_flags.LABEL_SMOOTHING.value,
+    }
 
 
 def _train(step, dataset, directory, epochs, config):
@@ -310,7 +230,7 @@ def _train(step, dataset, directory, epochs, config):
         config=config,
         resume=(directory / "config.json").exists(),
         may_differ=_MAY_DIFFER,
-        checkpoint_seconds=_CHECKPOINT_SECONDS.value,
+        checkpoint_seconds=training_flags.CHECKPOINT_SECONDS.value,
         progress=TerminalProgress(),
     )
 

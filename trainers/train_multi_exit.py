@@ -10,52 +10,42 @@ half and three quarters of them, ImageNet's 90 at batch 256, after one and two t
 import keras
 from absl import flags
 
-from tf_adaptive.data import load_dataset
 from tf_adaptive.errors import check_choice, check_whole
 from tf_adaptive.gradient_equilibrium import FORMS, with_gradient_equilibrium
-from tf_adaptive.losses import check_exit_weights, check_label_smoothing, multi_exit_cross_entropy
-from tf_adaptive.training.gradient_step import sgd
+from tf_adaptive.losses import check_exit_weights, check_label_smoothing
 from tf_adaptive.training.loop import train
+from tf_adaptive.training.multi_exit_phases import phase_1_step
 from tf_adaptive.training.progress import TerminalProgress
-from tf_adaptive.training.run_directory import finish_run
-from tf_adaptive.training.schedules import learning_rate_schedule
-from tf_adaptive.training.step import TrainStep
-from trainers import networks, program
+from tf_adaptive.training.run_directory import finish_run, load_finished_run
+from trainers import networks, program, pruning_flags, training_flags
 from trainers.reporting import report_run
 
 flags.adopt_module_key_flags(networks)
+flags.adopt_module_key_flags(training_flags)
+flags.adopt_module_key_flags(pruning_flags)
 _DATASET = flags.DEFINE_string(
     "dataset",
     "digits",
     "digits, fashion_mnist, fashion_mnist_scaled, cifar10, cifar100, imagenet2012, another TFDS "
     "name, or folder:PATH",
 )
-_DATA_DIR = flags.DEFINE_string("data_dir", None, "where TFDS keeps data sets")
-_IMAGE_SIZE = flags.DEFINE_integer("image_size", None, "pixels a side; the data set's own if unset")
-_TRAIN_SIZE = flags.DEFINE_integer("train_size", None, "training images to use; all if unset")
-_VALIDATION_SIZE = flags.DEFINE_integer(
-    "validation_size", None, "images held out of training for thresholds"
-)
 _RUN_DIR = flags.DEFINE_string("run_dir", None, "directory of the run", required=True)
-_RESUME = flags.DEFINE_bool("resume", False, "continue the run in --run_dir")
+_WEIGHTS_FROM = flags.DEFINE_string(
+    "weights_from", None, "finished run of the same network whose weights to start from"
+)
 _EPOCHS = flags.DEFINE_integer(
     "epochs", None, "passes over the training images; the paper's if unset"
 )
 _BATCH_SIZE = flags.DEFINE_integer("batch_size", None, "images in a batch; the paper's if unset")
-_SCHEDULE = flags.DEFINE_string("schedule", "multi_step", "multi_step or cosine")
 _LEARNING_RATE = flags.DEFINE_float("learning_rate", 0.1, "highest learning rate")
 _DROP_EPOCHS = flags.DEFINE_list(
     "drop_epochs", None, "epochs after which multi_step divides by 10; the paper's if unset"
 )
 _WARMUP_EPOCHS = flags.DEFINE_float("warmup_epochs", 0.0, "epochs of linear warm-up")
-_MOMENTUM = flags.DEFINE_float("momentum", 0.9, "momentum of SGD")
 _NESTEROV = flags.DEFINE_bool(
     "nesterov", None, "Nesterov's form of momentum; as in the paper if unset"
 )
-_WEIGHT_DECAY = flags.DEFINE_float("weight_decay", 1e-4, "L2 on all weights, as in the papers")
-_LABEL_SMOOTHING = flags.DEFINE_float("label_smoothing", 0.0, "label smoothing, in [0, 1)")
 _EXIT_WEIGHTS = flags.DEFINE_list("exit_weights", None, "weight of each exit's loss; 1 if unset")
-_PRECISION = flags.DEFINE_string("precision", "float32", "arithmetic: float32 or bfloat16")
 _GRADIENT_EQUILIBRIUM = flags.DEFINE_bool(
     "gradient_equilibrium", False, "Gradient Equilibrium of Li et al. 2019"
 )
@@ -65,67 +55,63 @@ _GRADIENT_EQUILIBRIUM_FORM = flags.DEFINE_string(
     "what Gradient Equilibrium rescales: paper, all features; released, what the exits read",
 )
 _SEED = flags.DEFINE_integer("seed", 0, "seed of weights, order and augmentation")
-_CHECKPOINT_SECONDS = flags.DEFINE_float(
-    "checkpoint_seconds", 300.0, "time between checkpoints within an epoch"
-)
 
 # What may change when a run continues: where things are, and how often they are written.
 _MAY_DIFFER = ("run_dir", "data_dir", "resume", "checkpoint_seconds")
 
 
 def main():
-    check_choice("precision", _PRECISION.value, ("float32", "bfloat16"))
+    dtype = training_flags.layers_dtype()
     # A misspelt network or preset is refused before data are prepared for nothing.
     networks.fill_preset()
     recipe = networks.published_recipe(networks.MODEL.value, networks.PRESET.value)
     drop_shares = recipe.pop("drop_shares")
     program.fill_unset(**recipe)
     check_choice("gradient_equilibrium_form", _GRADIENT_EQUILIBRIUM_FORM.value, FORMS)
-    check_label_smoothing(_LABEL_SMOOTHING.value)
+    check_label_smoothing(training_flags.LABEL_SMOOTHING.value)
+    pruning_flags.check_flags()
     check_whole("batch_size", _BATCH_SIZE.value, least=1)
     check_whole("seed", _SEED.value, least=0, most=2**32 - 1)
-    dataset = load_dataset(
-        _DATASET.value,
-        image_size=_IMAGE_SIZE.value,
-        train_size=_TRAIN_SIZE.value,
-        validation_size=_VALIDATION_SIZE.value,
-        data_dir=_DATA_DIR.value,
-    )
+    dataset = training_flags.data_of(_DATASET.value)
     keras.utils.set_random_seed(_SEED.value)
-    model = _build(dataset, dtype=None if _PRECISION.value == "float32" else "mixed_bfloat16")
+    model = _build(dataset, dtype=dtype)
+    if _WEIGHTS_FROM.value:
+        _, other = load_finished_run(_WEIGHTS_FROM.value)
+        networks.check_same_network(other, model, _WEIGHTS_FROM.value)
+        model.set_weights(other.get_weights())
     if _GRADIENT_EQUILIBRIUM.value:
         model = with_gradient_equilibrium(model, form=_GRADIENT_EQUILIBRIUM_FORM.value)
     exit_weights = check_exit_weights(program.numbers(_EXIT_WEIGHTS), len(model.outputs))
-    steps_per_epoch = -(-dataset.sizes["train"] // _BATCH_SIZE.value)
     drop_epochs = program.numbers(_DROP_EPOCHS)
-    if drop_epochs is None and _SCHEDULE.value == "multi_step":
+    if drop_epochs is None and training_flags.SCHEDULE.value == "multi_step":
         drop_epochs = [share * _EPOCHS.value for share in drop_shares]
-    schedule = learning_rate_schedule(
-        _SCHEDULE.value,
+    steps_per_epoch = training_flags.steps_per_epoch(dataset, _BATCH_SIZE.value)
+    step = phase_1_step(
+        model,
+        exit_weights=exit_weights,
+        schedule=training_flags.SCHEDULE.value,
         learning_rate=_LEARNING_RATE.value,
         epochs=_EPOCHS.value,
         steps_per_epoch=steps_per_epoch,
         drop_epochs=drop_epochs,
         warmup_epochs=_WARMUP_EPOCHS.value,
+        momentum=training_flags.MOMENTUM.value,
+        nesterov=_NESTEROV.value,
+        weight_decay=training_flags.WEIGHT_DECAY.value,
+        label_smoothing=training_flags.LABEL_SMOOTHING.value,
+        pruning=pruning_flags.pruning_of(model, steps=_EPOCHS.value * steps_per_epoch),
     )
-
-    def loss(labels, logits):
-        return multi_exit_cross_entropy(
-            labels, logits, exit_weights=exit_weights, label_smoothing=_LABEL_SMOOTHING.value
-        )[0]
-
-    optimizer = sgd(schedule, momentum=_MOMENTUM.value, nesterov=_NESTEROV.value)
     train(
-        TrainStep(model, optimizer, loss, weight_decay=_WEIGHT_DECAY.value),
+        step,
         dataset,
         epochs=_EPOCHS.value,
         batch_size=_BATCH_SIZE.value,
         seed=_SEED.value,
         run_dir=_RUN_DIR.value,
         config=program.flag_values() | dataset.description(),
-        resume=_RESUME.value,
+        resume=training_flags.RESUME.value,
         may_differ=_MAY_DIFFER,
-        checkpoint_seconds=_CHECKPOINT_SECONDS.value,
+        checkpoint_seconds=training_flags.CHECKPOINT_SECONDS.value,
         progress=TerminalProgress(),
     )
     # The run's model is a float32 one whatever it was trained in: its exits are what is measured.

@@ -107,7 +107,7 @@ def test_another_drnet(tmp_path, finished_drnet):
     line = refused(tmp_path, TRAIN_DRNET, *arguments, "--resume", "--target_gflops", "0.004")
     assert "`target_gflops` must be what the run in" in line
     fresh = (*DRNET_TRAINING, "--run_dir", tmp_path / "new", "--stage_1_from", run_dir)
-    line = refused(tmp_path, TRAIN_DRNET, *fresh, "--resolutions", "24,12")
+    line = refused(tmp_path, TRAIN_DRNET, *fresh, "--resolutions", "24,14")
     assert "`resolutions` must be that of the stage 1 in" in line
     (run_dir / "stage_1" / "model.keras").unlink()
     assert "which has no model.keras yet" in refused(tmp_path, TRAIN_DRNET, *fresh)

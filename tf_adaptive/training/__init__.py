@@ -3,6 +3,7 @@
 from tf_adaptive.training.gradient_step import sgd
 from tf_adaptive.training.loop import train
 from tf_adaptive.training.progress import Progress, TerminalProgress
+from tf_adaptive.training.pruning import Pruning
 from tf_adaptive.training.routed_step import RoutedStep
 from tf_adaptive.training.run_directory import finish_run, load_finished_run
 from tf_adaptive.training.schedules import SCHEDULES, learning_rate_schedule
@@ -11,6 +12,7 @@ from tf_adaptive.training.step import TrainStep
 __all__ = [
     "SCHEDULES",
     "Progress",
+    "Pruning",
     "RoutedStep",
     "TerminalProgress",
     "TrainStep",

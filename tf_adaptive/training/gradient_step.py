@@ -24,6 +24,7 @@ class GradientStep:
         weight_decay: λ of λ/2 · ‖w‖² over all trainable weights, batch norm's and biases too.
             λ·w is added to the gradient before the optimizer (its momentum) sees it, as in
             PyTorch's SGD and so in the papers; Keras's own `weight_decay` is decoupled from it.
+        pruning: a `Pruning` of the model's trainable variables; None prunes nothing.
 
     Attributes:
         variables: what a checkpoint must hold to continue within an epoch: a dict of lists.
@@ -32,11 +33,12 @@ class GradientStep:
         InputError: `weight_decay` out of range.
     """
 
-    def __init__(self, model, optimizers, sums, *, weight_decay):
+    def __init__(self, model, optimizers, sums, *, weight_decay, pruning=None):
         check_at_least_0("weight_decay", weight_decay)
         self.model = model
         self._optimizers = optimizers
         self._weight_decay = weight_decay
+        self._pruning = pruning
         # Made now and not by the first step, so that a checkpoint can be read into it.
         for optimizer, variables in optimizers:
             optimizer.build(variables)
@@ -51,6 +53,8 @@ class GradientStep:
             ],
             "sums": [self._loss_sum, *sums, self._images],
         }
+        if pruning is not None:
+            self.variables["pruning"] = pruning.variables
         # Batches of any size: one graph serves the last, smaller batch too.
         self._signature = [
             tf.TensorSpec((None, *model.input_shape[1:]), tf.float32),
@@ -111,6 +115,8 @@ class GradientStep:
                     for gradient, variable in zip(own, variables, strict=True)
                 ]
             optimizer.apply(own, variables)
+        if self._pruning is not None:
+            self._pruning()
         batch_size = tf.size(labels, out_type=tf.int64)
         self._loss_sum.assign_add(tf.cast(loss, tf.float64) * tf.cast(batch_size, tf.float64))
         self._images.assign_add(batch_size)

@@ -46,6 +46,17 @@ class History:
         self._writer.flush()
 
 
+def read_last_row(run_dir):
+    """The last epoch's numbers of a training, a dict of column names to floats.
+
+    Args:
+        run_dir: `pathlib.Path` of a run that has trained for an epoch.
+    """
+    with (run_dir / "history.csv").open(newline="") as file:
+        *_, last = csv.DictReader(file)
+    return {name: float(text) for name, text in last.items()}
+
+
 def _read_rows(path, epochs):
     rows = []
     if path.is_file():

@@ -6,7 +6,7 @@ import time
 
 import tensorflow as tf
 
-from tf_adaptive.errors import InputError, check_whole
+from tf_adaptive.errors import DivergenceError, InputError, check_whole
 from tf_adaptive.training.checkpoints import Checkpoints
 from tf_adaptive.training.history import History
 from tf_adaptive.training.progress import Progress
@@ -57,8 +57,8 @@ def train(
 
     Raises:
         InputError: a number out of range, fewer training images than a batch holds, no
-            validation images, a `run_dir` that does not fit, or a loss that is no longer
-            finite. But for the last, nothing on disk has changed.
+            validation images, or a `run_dir` that does not fit; nothing on disk has changed.
+        DivergenceError: a loss that is no longer finite.
     """
     check_training(
         dataset,
@@ -180,7 +180,7 @@ class _Training:
         self._checkpoints.save()
 
     def _not_finite(self):
-        return InputError(
+        return DivergenceError(
             "The loss and the weights must stay finite. Received: NaN or infinity at epoch "
             f"{int(self._epoch) + 1}, step {int(self._batch)}; lower `learning_rate`."
         )

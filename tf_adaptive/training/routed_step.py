@@ -25,6 +25,7 @@ class RoutedStep(GradientStep):
         temperature_schedule: the temperature of the choice at every step, as a
             `keras.optimizers.schedules.LearningRateSchedule`; None leaves the model's.
         weight_decay: see `GradientStep`.
+        pruning: see `GradientStep`.
 
     Raises:
         InputError: one optimizer for both parts, or `weight_decay` out of range.
@@ -41,6 +42,7 @@ class RoutedStep(GradientStep):
         dense=False,
         temperature_schedule=None,
         weight_decay=0.0,
+        pruning=None,
     ):
         if optimizer is predictor_optimizer:
             raise InputError(
@@ -64,6 +66,7 @@ class RoutedStep(GradientStep):
             ],
             [self._correct, self._chosen],
             weight_decay=weight_decay,
+            pruning=pruning,
         )
         self._count = tf.function(self._count_in, input_signature=self._signature)
 

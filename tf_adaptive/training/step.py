@@ -23,13 +23,22 @@ class TrainStep(GradientStep):
             are then the loss's third argument. It is run as in inference and does not learn.
         output_names: what the K outputs are called in metrics; None for "exit_1" to "exit_K".
         weight_decay: see `GradientStep`.
+        pruning: see `GradientStep`.
 
     Raises:
         InputError: a model with one output or several inputs, or `weight_decay` out of range.
     """
 
     def __init__(
-        self, model, optimizer, loss, *, teacher=None, output_names=None, weight_decay=0.0
+        self,
+        model,
+        optimizer,
+        loss,
+        *,
+        teacher=None,
+        output_names=None,
+        weight_decay=0.0,
+        pruning=None,
     ):
         if len(model.inputs) != 1 or len(model.outputs) < 2:
             raise InputError(
@@ -46,6 +55,7 @@ class TrainStep(GradientStep):
             [(optimizer, model.trainable_variables)],
             [self._correct],
             weight_decay=weight_decay,
+            pruning=pruning,
         )
         self._count_correct = tf.function(self._count_correct_in, input_signature=self._signature)
 

@@ -1,0 +1,160 @@
+"""The two phases that a network with several exits is trained in, as steps for `train`.
+
+Phase II is IMTA's (Li et al. 2019), new exits on a finished, frozen network.
+"""
+
+import keras
+
+from tf_adaptive.collaboration import with_collaboration
+from tf_adaptive.exit_heads import linear_exits, split_heads, with_own_exits
+from tf_adaptive.graph import open_nested
+from tf_adaptive.losses import multi_exit_cross_entropy, one_for_all_distillation
+from tf_adaptive.training.feature_dataset import FeatureDataset, collect_features
+from tf_adaptive.training.gradient_step import sgd
+from tf_adaptive.training.schedules import learning_rate_schedule
+from tf_adaptive.training.step import TrainStep
+
+FEATURE_BATCH_SIZE = 256
+
+
+def phase_1_step(
+    model,
+    *,
+    exit_weights,
+    schedule,
+    learning_rate,
+    epochs,
+    steps_per_epoch,
+    drop_epochs,
+    warmup_epochs,
+    momentum,
+    nesterov,
+    weight_decay,
+    label_smoothing,
+    pruning=None,
+):
+    """The step that trains the whole network on all its exits.
+
+    Args:
+        model: functional `keras.Model` with K exits.
+        exit_weights, label_smoothing: see `multi_exit_cross_entropy`.
+        schedule, learning_rate, epochs, steps_per_epoch, drop_epochs, warmup_epochs: see
+            `learning_rate_schedule`.
+        momentum, nesterov: see `sgd`.
+        weight_decay, pruning: see `GradientStep`.
+
+    Returns:
+        `TrainStep`.
+
+    Raises:
+        InputError: a number out of range.
+    """
+
+    def loss(labels, logits):
+        return multi_exit_cross_entropy(
+            labels, logits, exit_weights=exit_weights, label_smoothing=label_smoothing
+        )[0]
+
+    rate = learning_rate_schedule(
+        schedule,
+        learning_rate=learning_rate,
+        epochs=epochs,
+        steps_per_epoch=steps_per_epoch,
+        drop_epochs=drop_epochs,
+        warmup_epochs=warmup_epochs,
+    )
+    optimizer = sgd(rate, momentum=momentum, nesterov=nesterov)
+    return TrainStep(model, optimizer, loss, weight_decay=weight_decay, pruning=pruning)
+
+
+def phase_2_networks(trained, *, collaboration):
+    """A trained network with new exits, and its parts for training them on features.
+
+    Args:
+        trained: functional `keras.Model` with K exits, as `with_collaboration` takes.
+        collaboration: whether the exits see the prediction of the exit before.
+
+    Returns:
+        `(model, backbone, heads, teacher)`: the whole network, which answers what `trained` does
+        at first; from images to all exits' features `(batch, features)`; from these to the K new
+        exits' logits; and from these to the logits of the last exit of `trained`.
+
+    Raises:
+        InputError: what `with_collaboration` raises.
+    """
+    trained = open_nested(trained)
+    model = with_collaboration(trained) if collaboration else with_own_exits(trained)
+    features = [feature for _, feature in linear_exits(trained)]
+    backbone, heads = split_heads(model, features)
+    _, first_heads = split_heads(trained, features)
+    return model, backbone, heads, keras.Model(first_heads.input, first_heads.outputs[-1])
+
+
+def phase_2_step(heads, teacher, rate, *, alpha, temperature, momentum, nesterov, weight_decay):
+    """The step that trains new exits on features.
+
+    Args:
+        heads, teacher: of `phase_2_networks`; no teacher for cross-entropy alone.
+        rate: a learning-rate schedule, see `learning_rate_schedule`.
+        alpha, temperature: see `one_for_all_distillation`.
+        momentum, nesterov: see `sgd`.
+        weight_decay: see `GradientStep`.
+
+    Returns:
+        `TrainStep`.
+
+    Raises:
+        InputError: a number out of range.
+    """
+
+    def cross_entropy(labels, logits):
+        return multi_exit_cross_entropy(labels, logits)[0]
+
+    def distillation(labels, logits, teacher_logits):
+        return one_for_all_distillation(
+            labels, logits, teacher_logits, alpha=alpha, temperature=temperature
+        )[0]
+
+    return TrainStep(
+        heads,
+        sgd(rate, momentum=momentum, nesterov=nesterov),
+        cross_entropy if teacher is None else distillation,
+        teacher=teacher,
+        weight_decay=weight_decay,
+    )
+
+
+def feature_passes(backbone, dataset, *, augmented_passes, seed, shown=None):
+    """Runs a frozen backbone over the images, for training exits on what it gives.
+
+    Args:
+        backbone: of `phase_2_networks`.
+        dataset: `ImageDataset`.
+        augmented_passes: number of passes over augmented training images; 0 for one over them as
+            they are.
+        seed: what order and augmentation are drawn from.
+        shown: None, or a function of batches, their split and what they are for, which gives the
+            batches again and may show how far they are.
+
+    Returns:
+        `FeatureDataset`.
+    """
+
+    def collected(batches, split, what):
+        return collect_features(backbone, shown(batches, split, what) if shown else batches)
+
+    if augmented_passes:
+        passes = [
+            collected(
+                dataset.training_batches(FEATURE_BATCH_SIZE, epoch=number, seed=seed),
+                "train",
+                f"features, pass {number + 1} of {augmented_passes}",
+            )
+            for number in range(augmented_passes)
+        ]
+    else:
+        batches = dataset.batches("train", FEATURE_BATCH_SIZE)
+        passes = [collected(batches, "train", "features")]
+    batches = dataset.batches("validation", FEATURE_BATCH_SIZE)
+    validation = collected(batches, "validation", "features for validation")
+    return FeatureDataset(passes, validation)

@@ -1,0 +1,146 @@
+"""Both phases of a network with several exits as the training of a trial."""
+
+import keras
+import numpy as np
+
+from tf_adaptive.gradient_equilibrium import with_gradient_equilibrium
+from tf_adaptive.profile import profile
+from tf_adaptive.training.history import read_last_row
+from tf_adaptive.training.multi_exit_phases import (
+    feature_passes,
+    phase_1_step,
+    phase_2_networks,
+    phase_2_step,
+)
+from tf_adaptive.training.schedules import learning_rate_schedule
+from tf_adaptive.tuning.resumed import train_or_resume
+from tf_adaptive.tuning.trials import Point
+
+
+class MultiExitTrainer:
+    """Trains phase I and then phase II (Li et al. 2019) with a trial's hyperparameters.
+
+    They are "exit_weight_ratio" (see `exit_weight_ramp`), "gradient_equilibrium" ("on" or "off"),
+    and of phase II "alpha" and "distillation_temperature" (see `one_for_all_distillation`).
+
+    The objective is the mean of the exits' accuracies on the validation images after the last
+    epoch, in percent.
+
+    Args:
+        dataset: `ImageDataset`.
+        build_network: function that builds the network anew, for a dtype policy.
+        dtype: dtype policy of the layers in phase I.
+        epochs: of phase I, that its learning rate is planned for.
+        phase_2_epochs: passes over the features; 0 for no phase II.
+        batch_size, seed, checkpoint_seconds, progress: see `train`.
+        descent: dict of the other arguments of `phase_1_step`, the same in all trials; phase II
+            takes its rate, momentum and weight decay.
+    """
+
+    def __init__(
+        self,
+        dataset,
+        build_network,
+        *,
+        dtype,
+        epochs,
+        phase_2_epochs,
+        batch_size,
+        seed,
+        checkpoint_seconds,
+        progress,
+        descent,
+    ):
+        self._dataset = dataset
+        self._build_network = build_network
+        self._dtype = dtype
+        self._epochs = epochs
+        self._phase_2_epochs = phase_2_epochs
+        self._seed = seed
+        self._training = {
+            "batch_size": batch_size,
+            "seed": seed,
+            "checkpoint_seconds": checkpoint_seconds,
+            "progress": progress,
+        }
+        self._descent = descent
+
+    def build(self, values):
+        """The network of a trial's phase I."""
+        keras.utils.set_random_seed(self._seed)
+        model = self._build_network(self._dtype)
+        balanced = values["gradient_equilibrium"] == "on"
+        return with_gradient_equilibrium(model) if balanced else model
+
+    def train(self, model, values, *, epochs, trial_directory, training_directory):
+        """Trains phase I up to `epochs`, and phase II after it; see `search`."""
+        first = training_directory / "phase_1"
+        step = phase_1_step(
+            model,
+            exit_weights=exit_weight_ramp(values["exit_weight_ratio"], len(model.outputs)),
+            epochs=self._epochs,
+            **self._descent,
+        )
+        train_or_resume(
+            step, self._dataset, epochs=epochs, run_dir=first, config=values, **self._training
+        )
+        trained = self._build_network("float32")
+        trained.set_weights(model.get_weights())
+        last = first
+        if self._phase_2_epochs:
+            last = trial_directory / "phase_2"
+            trained = self._train_phase_2(trained, values, last)
+        row = read_last_row(last)
+        points = [
+            Point(
+                name=f"exit {number}",
+                mean_gflops=cost.macs / 1e9,
+                accuracy_percent=100 * row[f"validation_accuracy_exit_{number}"],
+            )
+            for number, cost in enumerate(profile(trained), start=1)
+        ]
+        return points, float(np.mean([point.accuracy_percent for point in points]))
+
+    def _train_phase_2(self, trained, values, directory):
+        keras.utils.set_random_seed(self._seed)
+        model, backbone, heads, teacher = phase_2_networks(trained, collaboration=True)
+        rate = learning_rate_schedule(
+            self._descent["schedule"],
+            learning_rate=self._descent["learning_rate"],
+            epochs=self._phase_2_epochs,
+            steps_per_epoch=self._descent["steps_per_epoch"],
+        )
+        step = phase_2_step(
+            heads,
+            teacher,
+            rate,
+            alpha=values["alpha"],
+            temperature=values["distillation_temperature"],
+            **{name: self._descent[name] for name in ("momentum", "nesterov", "weight_decay")},
+        )
+        features = feature_passes(backbone, self._dataset, augmented_passes=1, seed=self._seed)
+        train_or_resume(
+            step,
+            features,
+            epochs=self._phase_2_epochs,
+            run_dir=directory,
+            config=values,
+            **self._training,
+        )
+        return model
+
+
+def exit_weight_ramp(ratio, num_exits):
+    """Weights of the exits' losses on a straight line, with the mean 1.
+
+    One number for all exits: a factor common to all of them would be one of the learning rate.
+
+    Args:
+        ratio: the last exit's weight by the first's, above 0.
+        num_exits: K, at least 2.
+
+    Returns:
+        List of K floats.
+    """
+    first = 2 / (1 + ratio)
+    return np.linspace(first, ratio * first, num_exits).tolist()

@@ -1,0 +1,52 @@
+"""Flags that several training programs share, data and optimizer alike.
+
+Programs adopt them with `flags.adopt_module_key_flags`. Those that differ in a default or in what
+they are about are each program's own.
+"""
+
+from absl import flags
+
+from tf_adaptive.data import load_dataset
+from tf_adaptive.errors import check_choice
+
+DATA_DIR = flags.DEFINE_string("data_dir", None, "where TFDS keeps data sets")
+IMAGE_SIZE = flags.DEFINE_integer("image_size", None, "pixels a side; the data set's own if unset")
+TRAIN_SIZE = flags.DEFINE_integer("train_size", None, "training images to use; all if unset")
+VALIDATION_SIZE = flags.DEFINE_integer(
+    "validation_size", None, "images held out of training to validate with"
+)
+RESUME = flags.DEFINE_bool("resume", False, "continue what was interrupted in --run_dir")
+SCHEDULE = flags.DEFINE_string("schedule", "multi_step", "multi_step or cosine")
+MOMENTUM = flags.DEFINE_float("momentum", 0.9, "momentum of SGD")
+WEIGHT_DECAY = flags.DEFINE_float("weight_decay", 1e-4, "L2 on all weights, as in the papers")
+LABEL_SMOOTHING = flags.DEFINE_float("label_smoothing", 0.0, "label smoothing, in [0, 1)")
+PRECISION = flags.DEFINE_string("precision", "float32", "arithmetic: float32 or bfloat16")
+CHECKPOINT_SECONDS = flags.DEFINE_float(
+    "checkpoint_seconds", 300.0, "time between checkpoints within an epoch"
+)
+
+
+def data_of(dataset):
+    """Loads the data set of that name as the flags want it.
+
+    Raises:
+        InputError: see `tf_adaptive.data.load_dataset`.
+    """
+    return load_dataset(
+        dataset,
+        image_size=IMAGE_SIZE.value,
+        train_size=TRAIN_SIZE.value,
+        validation_size=VALIDATION_SIZE.value,
+        data_dir=DATA_DIR.value,
+    )
+
+
+def steps_per_epoch(dataset, batch_size):
+    """Batches in a pass over the training images of an `ImageDataset`."""
+    return -(-dataset.sizes["train"] // batch_size)
+
+
+def layers_dtype():
+    """The dtype policy of layers that --precision asks for, None for the default."""
+    check_choice("precision", PRECISION.value, ("float32", "bfloat16"))
+    return None if PRECISION.value == "float32" else "mixed_bfloat16"

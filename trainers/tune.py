@@ -1,0 +1,180 @@
+"""Searches for the settings of a training with keras-tuner.
+
+    python -m trainers.tune --preset drnet_resnet6_grey --dataset fashion_mnist_scaled \
+        --target_gflops 0.045 --epochs 4 --run_dir runs/search
+
+--tuner drnet searches a DRNet's stage 2: the weight of the FLOPs loss, the target inside it, the
+temperature of the choice at first and at the end, the predictor's learning rate and, with
+--other_resolutions, the candidates. Stage 1 is trained once, at all candidates together, and
+shared by the trials. Objective: validation accuracy at the target cost, which is the accuracy less
+λ for each GFLOP of the classifier's mean cost above the target; being cheaper earns nothing. λ is
+the most accuracy that a GFLOP buys between neighbouring fixed resolutions of stage 1.
+
+--tuner multi_exit searches a ramp of the exits' weights and Gradient Equilibrium in phase I, and
+alpha and temperature of One-for-all distillation in phase II of IMTA. Objective: the mean of the
+exits' validation accuracies.
+
+The first trial is the training program's own defaults. After every trial RUN_DIR has trials.csv,
+pareto.csv, pareto.png, and best.flags, which the training program takes with --flagfile. A search
+that was interrupted goes on with --resume.
+"""
+
+import json
+import pathlib
+
+from absl import flags
+
+from tf_adaptive.errors import InputError, check_choice, check_whole
+from tf_adaptive.files import replaced_whole
+from tf_adaptive.losses import check_label_smoothing
+from tf_adaptive.training.run_directory import check_resumed_run, read_config, start_run
+from tf_adaptive.tuning.report import write_search_report
+from tf_adaptive.tuning.trials import FINISHED, Trials, best_trial
+from trainers import (
+    networks,
+    program,
+    training_flags,
+    tuning_drnet,
+    tuning_flags,
+    tuning_multi_exit,
+)
+from trainers.flag_file import write_flag_file
+
+for _module in (networks, training_flags, tuning_flags, tuning_drnet, tuning_multi_exit):
+    flags.adopt_module_key_flags(_module)
+_TUNER = flags.DEFINE_string("tuner", "drnet", "what is trained: drnet or multi_exit")
+_SEARCH = flags.DEFINE_string("search", "bayesian", "bayesian, hyperband or random")
+_TRIALS = flags.DEFINE_integer(
+    "trials", None, "number of trials; 10 if unset, but with hyperband, whose --epochs decide"
+)
+
+_TUNERS = {"drnet": tuning_drnet, "multi_exit": tuning_multi_exit}
+_RESULT = "result.json"
+
+
+def main():
+    check_choice("tuner", _TUNER.value, _TUNERS)
+    _refuse_flags_of_other_tuners()
+    # Only here, so that nothing else needs keras-tuner.
+    from tf_adaptive.tuning.search import METHODS, check_search, search
+
+    check_choice("search", _SEARCH.value, METHODS)
+    check_label_smoothing(training_flags.LABEL_SMOOTHING.value)
+    check_whole("seed", tuning_flags.SEED.value, least=0, most=2**32 - 2)
+    for flag in (tuning_flags.BATCH_SIZE, tuning_flags.EPOCHS):
+        if flag.value is not None:
+            check_whole(flag.name, flag.value, least=1)
+    if _SEARCH.value != "hyperband":
+        program.fill_unset(trials=10)
+    is_drnet = _TUNER.value == "drnet"
+    setup = tuning_drnet.DRNetSearch() if is_drnet else tuning_multi_exit.MultiExitSearch()
+    settings = {
+        "method": _SEARCH.value,
+        "count": _TRIALS.value,
+        "epochs": tuning_flags.EPOCHS.value,
+        "seed": tuning_flags.SEED.value,
+    }
+    check_search(setup.space, **settings)
+
+    run_dir = pathlib.Path(tuning_flags.RUN_DIR.value)
+    _open(run_dir, setup.config())
+    trials = Trials(run_dir)
+    if (run_dir / _RESULT).exists():
+        print(f"The search in {run_dir} is finished: no trial is started.")
+        _print_result(run_dir, trials.all())
+        return
+    trainer = setup.start(run_dir)
+
+    def begun(trial):
+        count = f" of {_TRIALS.value}" if _TRIALS.value else ""
+        what = "the defaults" if trial.number == 1 else _told(trial.values)
+        print(f"\nTrial {trial.number}{count}: {what}", flush=True)
+
+    def done(trial):
+        _write(run_dir, trials.all(), setup)
+        print(f"Trial {trial.number}: {_reached(trial)}", flush=True)
+
+    search(setup.space, trainer, trials, begun=begun, done=done, **settings)
+    _write(run_dir, trials.all(), setup)
+    best = best_trial(trials.all())
+    if best is None:
+        raise InputError(
+            "A trial of the search must end with a finite loss. Received: none that does; search "
+            "anew with a lower --learning_rate"
+        )
+    with replaced_whole(run_dir / _RESULT) as temporary:
+        result = {"best_trial": best.number, "objective": best.objective}
+        temporary.write_text(json.dumps(result, indent=2) + "\n")
+    _print_result(run_dir, trials.all())
+
+
+def _refuse_flags_of_other_tuners():
+    for tuner, module in _TUNERS.items():
+        if tuner == _TUNER.value:
+            continue
+        for flag in flags.FLAGS.get_key_flags_for_module(module):
+            if flag.present:
+                raise InputError(
+                    f"`{flag.name}` must be left out with --tuner {_TUNER.value}: it is one of "
+                    f"{tuner}'s. Received: {flag.name}={flag.value!r}"
+                )
+
+
+def _open(run_dir, config):
+    """Makes the search's directory, or checks that it is the one to continue."""
+    if not training_flags.RESUME.value:
+        start_run(run_dir, config)
+        return
+    if "tuner" not in read_config(run_dir):
+        raise InputError(
+            f"`run_dir` must be the directory of a search to resume. Received: {run_dir}, which "
+            "holds a training"
+        )
+    check_resumed_run(run_dir, config, may_differ=tuning_flags.MAY_DIFFER)
+
+
+def _write(run_dir, trials, setup):
+    """All that a search leaves beside its trials, as far as it is."""
+    write_search_report(
+        run_dir, trials, fixed_points=setup.fixed_points, target_gflops=setup.target_gflops
+    )
+    best = best_trial(trials)
+    if best is not None:
+        for name, values in setup.flag_files(best.values, run_dir).items():
+            write_flag_file(run_dir / name, values)
+
+
+def _print_result(run_dir, trials):
+    print()
+    for trial in trials:
+        print(f"{trial.number:>4}  {_reached(trial)}  {_told(trial.values)}")
+    best, defaults = best_trial(trials), trials[0]
+    print(f"\nBest is trial {best.number}: {_reached(best)}")
+    if defaults.status != FINISHED:
+        print("The defaults failed.")
+    elif best.number == defaults.number:
+        print("That is the defaults: no other trial beats them.")
+    else:
+        gain = best.objective - defaults.objective
+        print(f"It beats the defaults, trial 1 ({_reached(defaults)}), by {gain:.2f}.")
+    print(f"Tables, figure and flags: {run_dir}")
+
+
+def _reached(trial):
+    if trial.status != FINISHED:
+        return f"{trial.status}: {trial.message}"
+    return (
+        f"{trial.accuracy_percent:.2f} % at {trial.mean_gflops:.4g} GFLOPs, "
+        f"objective {trial.objective:.2f}"
+    )
+
+
+def _told(values):
+    return ", ".join(
+        f"{name} {value:.3g}" if isinstance(value, float) else f"{name} {value}"
+        for name, value in values.items()
+    )
+
+
+if __name__ == "__main__":
+    program.run(main)
