@@ -10,22 +10,24 @@ mean times per image. The thresholds are those of the run's cheapest budget that
 
 import pathlib
 import tempfile
-import time
 
 import numpy as np
 import tensorflow as tf
 from absl import flags
 
+from benchmarks.passes import seconds_per_image
 from savedmodels.description import read_description
 from savedmodels.operating_point import choose_operating_point, read_exit_report
 from savedmodels.staged_runner import StagedRunner
 from savedmodels.tflite.compiled import Compiler, Signature
-from savedmodels.tflite.files import converted, read_calibration_images, write_saved_model
+from savedmodels.tflite.files import converted, write_saved_model
+from tf_adaptive.data.calibration import read_calibration_images
 from tf_adaptive.data.image_dataset import scale_and_offset
 from tf_adaptive.errors import InputError, check_whole
 from tf_adaptive.folding import fold_batch_norm
 from tf_adaptive.models.drnet import DRNet
 from tf_adaptive.profile import profile
+from tf_adaptive.quantization import is_quantized
 from tf_adaptive.training.run_directory import load_finished_run
 from trainers import program
 from trainers.reporting import load_run_dataset
@@ -72,7 +74,7 @@ def main():
             "early exit, LiteRT": staged,
             "SavedModel, TensorFlow": _saved_model(dataset, directory),
         }
-        seconds = _seconds(functions, images)
+        seconds = seconds_per_image(functions.values(), images, repeats=_REPEATS.value)
     exits = np.array([staged(image).exit for image in images])
     _print_table(dict(zip(functions, seconds.T, strict=True)), exits, costs)
 
@@ -89,7 +91,7 @@ def _whole_in_litert(model, dataset, directory):
     write_saved_model({_WHOLE: whole}, directory)
     precision = read_description(_MODEL_DIR.value, {"precision": str})["precision"]
     samples = None
-    if precision == "int8":
+    if precision == "int8" and not is_quantized(model):
         calibration = read_calibration_images(dataset, _CALIBRATION_IMAGES.value)
         samples = {_WHOLE: [{"images": image[np.newaxis]} for image in calibration]}
     content = converted(directory, [_WHOLE], precision=precision, samples=samples)
@@ -119,20 +121,6 @@ def _saved_model(dataset, directory):
         return [logits.numpy() for logits in exits.values()]
 
     return run
-
-
-def _seconds(functions, images):
-    """Mean seconds per image, `(repeats, functions)`."""
-    seconds = []
-    for _ in range(_REPEATS.value + 1):
-        seconds.append([])
-        for function in functions.values():
-            start = time.perf_counter()
-            for image in images:
-                function(image)
-            seconds[-1].append((time.perf_counter() - start) / len(images))
-    # The first passes load and warm up.
-    return np.array(seconds[1:])
 
 
 def _print_table(seconds, exits, costs):

@@ -4,7 +4,8 @@
 
 OUTPUT holds the .tflite files, with a signature for each stage, or for a DRNet's predictor and each
 resolution; `description.json`, what `savedmodels.staged_runner` or `savedmodels.resolution_runner`
-needs to know; and `agreement.csv`: size, accuracy and agreement with the Keras model.
+needs to know; and `agreement.csv`: size, accuracy and agreement with the Keras model. A run of
+trainers.train_quantized has the ranges of int8 in its network, others have them measured.
 """
 
 from absl import flags

@@ -10,6 +10,12 @@ TRAINING = (
     *("--batch_size", "16", "--epochs", "2", "--learning_rate", "0.05"),
 )
 
+# Four steps.
+QUANTIZED_TRAINING = (
+    *("--calibration_images", "20", "--epochs", "1", "--batch_size", "32"),
+    *("--learning_rate", "0.01"),
+)
+
 
 @pytest.fixture
 def second_figure_fails(monkeypatch):
@@ -32,6 +38,16 @@ def finished_run(tmp_path_factory):
     run_dir = tmp_path_factory.mktemp("runs") / "finished"
     finished = run_program("trainers.train_multi_exit", *TRAINING, "--run_dir", run_dir)
     assert finished.status == 0, finished.stderr
+    return run_dir
+
+
+@pytest.fixture(scope="session")
+def quantized_run(finished_run, tmp_path_factory):
+    """The directory of what quantization-aware training made of `finished_run`."""
+    run_dir = tmp_path_factory.mktemp("runs") / "quantized"
+    arguments = (*QUANTIZED_TRAINING, "--run_dir", finished_run, "--output_dir", run_dir)
+    finished = run_program("trainers.train_quantized", *arguments)
+    assert (finished.status, finished.stderr) == (0, "")
     return run_dir
 
 

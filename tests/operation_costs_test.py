@@ -4,6 +4,7 @@ import tensorflow as tf
 from keras import layers
 
 from tf_adaptive.errors import InputError
+from tf_adaptive.layers import FakeQuantize, FakeQuantizedConvUnit
 from tf_adaptive.operation_costs import operation_macs
 
 
@@ -58,6 +59,12 @@ def macs(function, *shapes, dtype="float32"):
 )
 def test_layers_by_hand(layer, shape, expected):
     assert macs(layer, shape) == expected
+
+
+def test_rounding_a_kernel_costs_nothing():
+    layer = FakeQuantizedConvUnit(6, 3, normalized=False, activation="linear")
+    assert macs(layer, (8, 5, 4)) == 8 * 5 * 6 * 3 * 3 * 4
+    assert macs(FakeQuantize(), (8, 5, 4)) == 0
 
 
 def test_attention_by_hand():

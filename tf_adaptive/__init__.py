@@ -14,6 +14,7 @@ from tf_adaptive.policies import (
     thresholds_for_budget,
 )
 from tf_adaptive.profile import ExitCost, profile
+from tf_adaptive.quantization import with_quantization
 from tf_adaptive.routing.costs import BranchCosts, branch_costs
 from tf_adaptive.stages import Stage, split_stages
 
@@ -41,4 +42,5 @@ __all__ = [
     "thresholds_for_budget",
     "with_collaboration",
     "with_gradient_equilibrium",
+    "with_quantization",
 ]

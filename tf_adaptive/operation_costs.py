@@ -23,6 +23,8 @@ _FREE = {
     *("Greater", "GreaterEqual", "Less", "LessEqual", "Log", "LogicalAnd", "LogicalNot"),
     *("Maximum", "Minimum", "Mul", "Neg", "Pow", "RealDiv", "Reciprocal", "Rsqrt", "SelectV2"),
     *("Sqrt", "Square", "SquaredDifference", "StopGradient", "Sub", "Sum", "IdentityN"),
+    # Rounding to 8 bits, which integer arithmetic has no operation for.
+    *("FakeQuantWithMinMaxVars", "FakeQuantWithMinMaxVarsPerChannel"),
     # Reading variables and moving data.
     *("Const", "Identity", "NoOp", "Placeholder", "ReadVariableOp", "BatchToSpaceND"),
     *("ConcatV2", "DepthToSpace", "ExpandDims", "Fill", "GatherV2", "MirrorPad", "Pack", "Pad"),
@@ -106,10 +108,11 @@ def _window(operation, asked_by):
 
 
 def _reduction(operation, asked_by):
-    # Global pooling: its window is all it reads. Over channels it is part of a normalisation.
+    # Global pooling: its window is all it reads. Over channels it is part of a normalisation, over
+    # a kernel's first axis of its rounding.
     last = len(operation.inputs[0].shape) - 1
     axes = np.ravel(tf.get_static_value(operation.inputs[1]))
-    return 0 if last in axes or -1 in axes else _size(operation.inputs[0], asked_by)
+    return 0 if np.isin(axes, (0, last, -1)).any() else _size(operation.inputs[0], asked_by)
 
 
 _RULES = {

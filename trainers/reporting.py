@@ -115,6 +115,17 @@ def load_run_dataset(config, *, data_dir=None):
     )
 
 
+def settings_of_data(config):
+    """What evaluation reads of a run's settings, and which network it began with.
+
+    Args:
+        config: the run's settings, with those of its data.
+    """
+    names = ("dataset", "data_dir", "image_size", "train_size", "validation_size")
+    settings = {name: config[name] for name in names}
+    return settings | {name: config.get(name) for name in ("model", "preset", "prune_to")}
+
+
 def _logits(model, dataset, split, batch_size):
     batches = dataset.batches(split, batch_size)
     return collect_logits(

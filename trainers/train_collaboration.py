@@ -25,7 +25,7 @@ from tf_adaptive.training.run_directory import finish_run, load_finished_run
 from tf_adaptive.training.schedules import learning_rate_schedule
 from trainers import networks, program
 from trainers.progress_bar import with_bar
-from trainers.reporting import load_run_dataset, report_run
+from trainers.reporting import load_run_dataset, report_run, settings_of_data
 
 _RUN_DIR = flags.DEFINE_string("run_dir", None, "finished run of phase I", required=True)
 _OUTPUT_DIR = flags.DEFINE_string("output_dir", None, "directory of the new run", required=True)
@@ -69,6 +69,7 @@ def main():
         )
     config, trained = load_finished_run(_RUN_DIR.value)
     networks.check_is_preset(trained, config)
+    program.fill_unset(data_dir=config.get("data_dir"))
     dataset = load_run_dataset(config, data_dir=_DATA_DIR.value)
     schedule = learning_rate_schedule(
         _SCHEDULE.value,
@@ -108,7 +109,7 @@ def main():
         batch_size=_BATCH_SIZE.value,
         seed=_SEED.value,
         run_dir=_OUTPUT_DIR.value,
-        config=_settings_of_data(config) | program.flag_values() | dataset.description(),
+        config=settings_of_data(config) | program.flag_values() | dataset.description(),
         resume=_RESUME.value,
         may_differ=_MAY_DIFFER,
         checkpoint_seconds=_CHECKPOINT_SECONDS.value,
@@ -116,13 +117,6 @@ def main():
     )
     finish_run(_OUTPUT_DIR.value, model)
     report_run(_OUTPUT_DIR.value)
-
-
-def _settings_of_data(config):
-    """What evaluation reads of a run's settings, and which network it began with."""
-    names = ("model", "preset", "dataset", "data_dir", "image_size", "train_size")
-    settings = {name: config[name] for name in (*names, "validation_size")}
-    return settings | {"prune_to": config.get("prune_to")}
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from savedmodels.tflite.agreement import (
     agreement_of_resolutions,
     check_agreement,
 )
-from savedmodels.tflite.files import PRECISIONS, read_calibration_images, write_files
+from savedmodels.tflite.files import PRECISIONS, write_files
 from savedmodels.tflite.folder import AGREEMENT_FILE, check_output, folder_replaced_whole
 from savedmodels.tflite.load_runner import load_runner
 from savedmodels.tflite.resolution_signatures import (
@@ -26,9 +26,11 @@ from savedmodels.tflite.resolution_signatures import (
     resolution_signatures,
 )
 from savedmodels.tflite.stage_signatures import stage_parts, stage_samples, stage_signatures
+from tf_adaptive.data.calibration import read_calibration_images
 from tf_adaptive.errors import InputError, check_choice, check_whole
 from tf_adaptive.folding import fold_batch_norm
 from tf_adaptive.models.drnet import DRNet
+from tf_adaptive.quantization import is_quantized
 from tf_adaptive.report import checked_class_names, put_in_place
 from tf_adaptive.stages import split_stages
 from tf_adaptive.training.run_directory import load_finished_run
@@ -63,7 +65,8 @@ def convert_run(
         test_images: how many test images to compare on; None for 1,000, or all of fewer.
         least_agreement: percent of them on which both must say the same; None for
             `LEAST_AGREEMENT_PERCENT` of the precision.
-        calibration_images: how many training images the ranges of "int8" are measured on.
+        calibration_images: how many training images the ranges of "int8" are measured on; not
+            looked at for a run of `trainers.train_quantized`, which has ranges.
         data_dir: where TFDS keeps data sets; None for where the run had them.
 
     Returns:
@@ -72,7 +75,8 @@ def convert_run(
         predictor.
 
     Raises:
-        InputError: an argument that is out of range, an unfinished run or one without a report,
+        InputError: an argument that is out of range, another precision than "int8" for a run of
+            `trainers.train_quantized`, an unfinished run or one without a report,
             thresholds that do not fit, an `output` with something else in it, a network that TFLite
             cannot hold, or one whose conversion agrees on fewer images.
     """
@@ -87,6 +91,12 @@ def convert_run(
         )
     check_output(output)
     config, model = load_finished_run(run_dir)
+    has_ranges = is_quantized(model)
+    if has_ranges and precision != "int8":
+        raise InputError(
+            "`precision` must be int8 for a run of trainers.train_quantized, whose network "
+            f"computes with 8 bits. Received: precision={precision!r}"
+        )
     choice = {
         "budget_mmacs": budget_mmacs,
         "accuracy_drop": accuracy_drop,
@@ -105,7 +115,7 @@ def convert_run(
         test_images = min(_TEST_IMAGES, size)
     check_whole("test_images", test_images, least=1, most=size)
     samples = None
-    if precision == "int8":
+    if precision == "int8" and not has_ranges:
         samples = network.samples(read_calibration_images(dataset, calibration_images))
     with folder_replaced_whole(output) as folder:
         files = write_files(

@@ -3,11 +3,9 @@
 import pathlib
 import tempfile
 
-import numpy as np
 import tensorflow as tf
 
-from savedmodels.tflite.flatbuffer_checks import check_flatbuffer
-from tf_adaptive.data.image_dataset import normalized
+from savedmodels.tflite.flatbuffer_checks import check_flatbuffer, check_int8
 from trainers.quiet_start import without_notices
 
 PRECISIONS = ("float32", "float16", "int8")
@@ -22,7 +20,8 @@ def write_files(directory, signatures, *, precision, samples, single_file):
         precision: "float32"; "float16", weights of half the size, computed with as the hardware
             prefers; or "int8", weights and feature maps in 8 bits, inputs and outputs in float32.
         samples: what the ranges of "int8" are measured on: dictionary from signature to a list of
-            dictionaries from input to array, with a batch of 1; None for the other precisions.
+            dictionaries from input to array, with a batch of 1; None for the other precisions, and
+            for a network of `tf_adaptive.with_quantization`, which has ranges.
         single_file: whether all go into `network.tflite`, where equal weights are stored once,
             else each into a file of its own.
 
@@ -30,7 +29,7 @@ def write_files(directory, signatures, *, precision, samples, single_file):
         Dictionary from signature to the name of its file.
 
     Raises:
-        InputError: what `check_flatbuffer` raises.
+        InputError: what `check_flatbuffer` and, where it has ranges, `check_int8` raise.
     """
     files = {name: "network.tflite" if single_file else f"{name}.tflite" for name in signatures}
     with tempfile.TemporaryDirectory(dir=directory, prefix=".unfinished-") as saved_model:
@@ -39,24 +38,10 @@ def write_files(directory, signatures, *, precision, samples, single_file):
             held = [name for name, its_file in files.items() if its_file == file]
             content = converted(saved_model, held, precision=precision, samples=samples)
             check_flatbuffer(content, held)
+            if precision == "int8" and samples is None:
+                check_int8(content)
             pathlib.Path(directory, file).write_bytes(content)
     return files
-
-
-def read_calibration_images(dataset, count):
-    """Training images to measure the ranges of "int8" on.
-
-    Args:
-        dataset: `ImageDataset` of the run.
-        count: how many, spread over the training set; all of them where there are fewer.
-
-    Returns:
-        float32 `(images, height, width, channels)`, normalised.
-    """
-    size = dataset.sizes["train"]
-    positions = np.linspace(0, size - 1, min(count, size)).round().astype(int)
-    pictures = np.stack(dataset.pictures("train", positions))
-    return normalized(pictures, dataset.mean, dataset.std).numpy()
 
 
 def write_saved_model(signatures, directory):
@@ -94,7 +79,9 @@ def converted(saved_model, signatures, *, precision, samples=None):
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
     if precision == "float16":
         converter.target_spec.supported_types = [tf.float16]
-    if precision == "int8":
+    # Ranges in a graph are looked for only where floating-point operations are allowed, so the file
+    # has to show that there are none.
+    if samples is not None:
         # Without floating-point operations to fall back to.
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
         converter.representative_dataset = lambda: (

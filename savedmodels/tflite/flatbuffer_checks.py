@@ -10,6 +10,7 @@ _IDENTIFIER = b"TFL3"
 _OPERATION_NAMES = {
     number: name for name, number in vars(schema.BuiltinOperator).items() if name.isupper()
 }
+_FLOATS = (schema.TensorType.FLOAT16, schema.TensorType.FLOAT32, schema.TensorType.FLOAT64)
 # Those that call another graph, or keep something from one call to the next.
 _NOT_STRAIGHT_LINE = {
     "CALL",
@@ -53,6 +54,28 @@ def check_flatbuffer(content, signatures):
                     f"branches and variables. Received: {operation} in {name}"
                 )
         _check_shapes(name, graph)
+
+
+def check_int8(content):
+    """Checks that a TFLite file computes with integers, but for its inputs and outputs.
+
+    Args:
+        content: bytes of the file.
+
+    Raises:
+        InputError: an operation that is not a conversion takes or gives floating-point numbers.
+    """
+    model = read_flatbuffer(content)
+    for graph in model.subgraphs:
+        for operator, name in zip(graph.operators, operations(model, graph), strict=True):
+            # -1 stands for an input that is left out.
+            tensors = [graph.tensors[i] for i in (*operator.inputs, *operator.outputs) if i >= 0]
+            is_float = any(tensor.type in _FLOATS for tensor in tensors)
+            if is_float and name not in ("QUANTIZE", "DEQUANTIZE"):
+                raise InputError(
+                    "A network in int8 must be made of operations that TFLite has for integers. "
+                    f"Received: {name} on floating-point numbers"
+                )
 
 
 def read_flatbuffer(content):

@@ -4,6 +4,7 @@ import keras
 import tensorflow as tf
 
 from tf_adaptive.errors import InputError
+from tf_adaptive.quantization import quantizer_of
 
 _LOGITS = "logits"
 
@@ -23,7 +24,11 @@ def stage_signatures(stages):
     Raises:
         InputError: a state tensor has a size that is not fixed.
     """
-    return {_signature_name(stage): _stage_signature(stage) for stage in stages}
+    states = [{}, *(stage.state for stage in stages)]
+    return {
+        _signature_name(stage): _stage_signature(stage, state)
+        for stage, state in zip(stages, states, strict=False)
+    }
 
 
 def stage_parts(stages):
@@ -81,8 +86,9 @@ def _logits_name(stage):
     return _LOGITS
 
 
-def _stage_signature(stage):
+def _stage_signature(stage, state):
     name_of_logits = _logits_name(stage)
+    quantizers = [quantizer_of(state[name]) if name in state else None for name in stage.reads]
     specs = [
         tf.TensorSpec(_shape_of_one(name, tensor), tensor.dtype, name=name)
         for name, tensor in zip(stage.reads, stage.model.inputs, strict=True)
@@ -90,7 +96,12 @@ def _stage_signature(stage):
 
     @tf.function(input_signature=specs)
     def signature(*given):
-        logits, *written = keras.tree.flatten(stage.model(list(given), training=False))
+        # What comes in has been rounded, but the converter looks for its range in this graph.
+        given = [
+            tensor if quantizer is None else quantizer(tensor)
+            for tensor, quantizer in zip(given, quantizers, strict=True)
+        ]
+        logits, *written = keras.tree.flatten(stage.model(given, training=False))
         return {name_of_logits: logits} | dict(zip(stage.writes, written, strict=True))
 
     return signature

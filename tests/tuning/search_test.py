@@ -3,6 +3,7 @@ import math
 
 import keras
 import pytest
+import tensorflow as tf
 
 from tf_adaptive.errors import DivergenceError, InputError
 from tf_adaptive.tuning.search import search
@@ -48,6 +49,9 @@ def run(directory, trainer, method="bayesian", count=4, epochs=1, seed=0):
 
 @pytest.mark.parametrize("method", ["bayesian", "random"])
 def test_trials(tmp_path, capfd, method):
+    # TensorFlow's own notices come with its first use.
+    tf.config.list_physical_devices()
+    capfd.readouterr()
     trainer = Trainer()
     trials = run(tmp_path, trainer, method)
     assert [number for number, *_ in trainer.trained] == list(range(1, 5))

@@ -3,6 +3,11 @@
 from tf_adaptive.layers.batch_normalization import BatchNormalization
 from tf_adaptive.layers.bilinear_resize import BilinearResize
 from tf_adaptive.layers.conv_unit import ConvUnit
+from tf_adaptive.layers.fake_quantization import (
+    FakeQuantize,
+    FakeQuantizedConvUnit,
+    FakeQuantizedDense,
+)
 from tf_adaptive.layers.gradient_rescale import GradientRescale
 from tf_adaptive.layers.stop_gradient import StopGradient
 from tf_adaptive.layers.straight_through_gumbel import StraightThroughGumbel
@@ -11,6 +16,9 @@ __all__ = [
     "BatchNormalization",
     "BilinearResize",
     "ConvUnit",
+    "FakeQuantize",
+    "FakeQuantizedConvUnit",
+    "FakeQuantizedDense",
     "GradientRescale",
     "StopGradient",
     "StraightThroughGumbel",

@@ -29,6 +29,8 @@ class ConvUnit(keras.layers.Layer):
     Output shape: `(batch, ceil(height / strides), ceil(width / strides), filters)`.
     """
 
+    convolution_class = keras.layers.Conv2D
+
     def __init__(
         self,
         filters,
@@ -56,7 +58,7 @@ class ConvUnit(keras.layers.Layer):
         self.use_bias = use_bias
         self.activation = activation
         self.normalized = normalized
-        self.convolution = convolution or keras.layers.Conv2D(
+        self.convolution = convolution or self.convolution_class(
             filters,
             kernel_size,
             strides=strides,

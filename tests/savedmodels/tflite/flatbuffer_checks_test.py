@@ -3,7 +3,12 @@
 import pytest
 import tensorflow as tf
 
-from savedmodels.tflite.flatbuffer_checks import check_flatbuffer, operations, read_flatbuffer
+from savedmodels.tflite.flatbuffer_checks import (
+    check_flatbuffer,
+    check_int8,
+    operations,
+    read_flatbuffer,
+)
 from tf_adaptive import InputError
 
 
@@ -83,3 +88,9 @@ def test_refuses_another_batch(tmp_path):
 def test_refuses_what_is_no_tflite_file(content):
     with pytest.raises(InputError, match=f"Received: {len(content)} bytes that are no TFLite"):
         read_flatbuffer(content)
+
+
+def test_refuses_floating_point_operations_in_int8(tmp_path):
+    content = tflite(tmp_path, OneFunction(lambda given: {"logits": tf.nn.softmax(given)}))
+    with pytest.raises(InputError, match="operations that TFLite has for integers.*SOFTMAX"):
+        check_int8(content)
