@@ -1,5 +1,6 @@
 """The program on real files: what it prints, and that it says what it could not read."""
 
+import functools
 import json
 import re
 import shutil
@@ -53,6 +54,8 @@ def in_process(*arguments):
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
+        # What runs in a shell's background is started deaf to Ctrl-C.
+        preexec_fn=functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
     )
 
 
