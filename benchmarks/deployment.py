@@ -23,14 +23,12 @@ from savedmodels.tflite.compiled import Compiler, Signature
 from savedmodels.tflite.files import converted, write_saved_model
 from tf_adaptive.data.calibration import read_calibration_images
 from tf_adaptive.data.image_dataset import scale_and_offset
-from tf_adaptive.errors import InputError, check_whole
+from tf_adaptive.errors import check_whole
 from tf_adaptive.folding import fold_batch_norm
-from tf_adaptive.models.drnet import DRNet
 from tf_adaptive.profile import profile
 from tf_adaptive.quantization import is_quantized
-from tf_adaptive.training.run_directory import load_finished_run
 from trainers import program
-from trainers.reporting import load_run_dataset
+from trainers.reporting import load_run_dataset, load_run_with_exits
 
 _RUN_DIR = flags.DEFINE_string("run_dir", None, "directory of a finished run", required=True)
 _MODEL_DIR = flags.DEFINE_string(
@@ -54,12 +52,7 @@ def main():
     tf.config.threading.set_inter_op_parallelism_threads(1)
     check_whole("repeats", _REPEATS.value, least=1)
     check_whole("calibration_images", _CALIBRATION_IMAGES.value, least=1)
-    config, model = load_finished_run(_RUN_DIR.value)
-    if isinstance(model, DRNet):
-        raise InputError(
-            "`run_dir` must be the run of a network with exits. "
-            f"Received: {_RUN_DIR.value}, which is that of a DRNet"
-        )
+    config, model = load_run_with_exits(_RUN_DIR.value)
     dataset = load_run_dataset(config)
     check_whole("images", _IMAGES.value, least=1, most=dataset.sizes["test"])
     positions = np.linspace(0, dataset.sizes["test"] - 1, _IMAGES.value).astype(int)
@@ -98,11 +91,10 @@ def _whole_in_litert(model, dataset, directory):
     path = pathlib.Path(directory, "whole.tflite")
     path.write_bytes(content)
     signature = Signature(Compiler().compiled(path), _WHOLE)
-    scale, offset = scale_and_offset(dataset.mean, dataset.std)
+    normalized = _normalizer(dataset)
 
     def run(image):
-        images = image[np.newaxis].astype(np.float32) * scale + offset
-        signature.inputs["images"].write(images)
+        signature.inputs["images"].write(normalized(image))
         signature.run()
         return [signature.read(name) for name in signature.outputs]
 
@@ -112,15 +104,20 @@ def _whole_in_litert(model, dataset, directory):
 def _saved_model(dataset, directory):
     """The whole network as a SavedModel that `_whole_in_litert` has written."""
     loaded = tf.saved_model.load(directory)
-    scale, offset = scale_and_offset(dataset.mean, dataset.std)
+    normalized = _normalizer(dataset)
 
     def run(image):
-        images = image[np.newaxis].astype(np.float32) * scale + offset
         # By way of `loaded`, which holds the variables.
-        exits = loaded.signatures[_WHOLE](images=tf.constant(images))
+        exits = loaded.signatures[_WHOLE](images=tf.constant(normalized(image)))
         return [logits.numpy() for logits in exits.values()]
 
     return run
+
+
+def _normalizer(dataset):
+    """From an image of `pictures` to a batch of it, normalised."""
+    scale, offset = scale_and_offset(dataset.mean, dataset.std)
+    return lambda image: image[np.newaxis].astype(np.float32) * scale + offset
 
 
 def _print_table(seconds, exits, costs):

@@ -4,6 +4,8 @@ import json
 import pathlib
 
 from tf_adaptive.errors import InputError
+from tf_adaptive.models.drnet import DRNet
+from tf_adaptive.report import checked_class_names
 from trainers.reporting import load_run_dataset
 
 DESCRIPTION_FILE = "description.json"
@@ -16,13 +18,14 @@ _DATA_SETTINGS = {
 }
 
 
-def describe_data(config, data_dir=None):
+def describe_data(config, model, data_dir=None):
     """What a network takes and answers, from the settings of its run.
 
     Settings that lack it, as those of an imported checkpoint, name the data set that has it.
 
     Args:
         config: what the run's `config.json` holds.
+        model: its network.
         data_dir: where TFDS keeps data sets; None for where the run had them.
 
     Returns:
@@ -30,10 +33,13 @@ def describe_data(config, data_dir=None):
         `tf_adaptive.data.image_dataset.ImageDataset`.
 
     Raises:
-        InputError: the settings lack it, and the data cannot be had.
+        InputError: the settings lack it, and the data cannot be had; or they have names of more or
+            fewer classes than the network.
     """
     if not all(setting in config for setting in _DATA_SETTINGS):
         config = load_run_dataset(config, data_dir=data_dir).description()
+    outputs = model.branches[0].outputs if isinstance(model, DRNet) else model.outputs
+    checked_class_names(config["class_names"], outputs[0].shape[-1])
     return {setting: config[setting] for setting in _DATA_SETTINGS}
 
 

@@ -31,6 +31,12 @@ class OperatingPoint:
     mean_macs: int | None = None
     accuracy_percent: float | None = None
 
+    def description(self):
+        """What stands of it beside a network, a dictionary in values JSON can hold."""
+        # As short as they read back to the same float32.
+        thresholds = [float(str(threshold)) for threshold in self.thresholds]
+        return {"measure": self.measure, "thresholds": thresholds}
+
 
 def choose_operating_point(
     anytime_table, budget_table, *, budget_mmacs=None, accuracy_drop=None, thresholds=None

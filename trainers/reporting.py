@@ -115,6 +115,27 @@ def load_run_dataset(config, *, data_dir=None):
     )
 
 
+def load_run_with_exits(run_dir):
+    """The settings and the network of a finished run, which must have exits.
+
+    Args:
+        run_dir: directory of a finished run.
+
+    Returns:
+        `(config, model)`, see `load_finished_run`.
+
+    Raises:
+        InputError: what `load_finished_run` raises, or the run of a DRNet.
+    """
+    config, model = load_finished_run(run_dir)
+    if isinstance(model, DRNet):
+        raise InputError(
+            "`run_dir` must be the run of a network with exits. "
+            f"Received: {run_dir}, which is that of a DRNet"
+        )
+    return config, model
+
+
 def settings_of_data(config):
     """What evaluation reads of a run's settings, and which network it began with.
 

@@ -13,24 +13,19 @@ from absl import flags
 
 from tf_adaptive.errors import InputError, check_whole
 from tf_adaptive.losses import check_distillation
-from tf_adaptive.training.loop import train
 from tf_adaptive.training.multi_exit_phases import (
     FEATURE_BATCH_SIZE,
     feature_passes,
     phase_2_networks,
     phase_2_step,
 )
-from tf_adaptive.training.progress import TerminalProgress
-from tf_adaptive.training.run_directory import finish_run, load_finished_run
+from tf_adaptive.training.run_directory import load_finished_run
 from tf_adaptive.training.schedules import learning_rate_schedule
-from trainers import networks, program
+from trainers import networks, program, second_run
 from trainers.progress_bar import with_bar
-from trainers.reporting import load_run_dataset, report_run, settings_of_data
 
+flags.adopt_module_key_flags(second_run)
 _RUN_DIR = flags.DEFINE_string("run_dir", None, "finished run of phase I", required=True)
-_OUTPUT_DIR = flags.DEFINE_string("output_dir", None, "directory of the new run", required=True)
-_RESUME = flags.DEFINE_bool("resume", False, "continue the run in --output_dir")
-_DATA_DIR = flags.DEFINE_string("data_dir", None, "where TFDS keeps data sets; the run's if unset")
 _COLLABORATION = flags.DEFINE_bool("collaboration", True, "Inline Subnetwork Collaboration")
 _DISTILLATION = flags.DEFINE_bool("distillation", True, "One-for-all distillation")
 _ALPHA = flags.DEFINE_float("alpha", 0.1, "share of the labels beside the teacher, in [0, 1]")
@@ -39,29 +34,17 @@ _AUGMENTED_PASSES = flags.DEFINE_integer(
     "augmented_passes", 1, "passes over augmented images in turn; 0 for the images as they are"
 )
 _EPOCHS = flags.DEFINE_integer("epochs", 180, "passes over the features")
-_BATCH_SIZE = flags.DEFINE_integer("batch_size", 64, "images in a batch")
 _SCHEDULE = flags.DEFINE_string("schedule", "multi_step", "multi_step or cosine")
 _LEARNING_RATE = flags.DEFINE_float("learning_rate", 0.1, "highest learning rate")
 _DROP_EPOCHS = flags.DEFINE_list(
     "drop_epochs", None, "epochs after which multi_step divides by 10; 1/2 and 3/4 if unset"
 )
-_MOMENTUM = flags.DEFINE_float("momentum", 0.9, "momentum of SGD")
-_NESTEROV = flags.DEFINE_bool("nesterov", True, "Nesterov's form of momentum")
-_WEIGHT_DECAY = flags.DEFINE_float("weight_decay", 1e-4, "L2 on all trained weights")
-_SEED = flags.DEFINE_integer("seed", 0, "seed of weights, order and augmentation")
-_CHECKPOINT_SECONDS = flags.DEFINE_float(
-    "checkpoint_seconds", 300.0, "time between checkpoints within an epoch"
-)
-
-# What may change when a run continues: where things are, and how often they are written.
-_MAY_DIFFER = ("run_dir", "output_dir", "data_dir", "resume", "checkpoint_seconds")
 
 
 def main():
     check_distillation(_ALPHA.value, _TEMPERATURE.value)
     check_whole("augmented_passes", _AUGMENTED_PASSES.value, least=0)
-    check_whole("batch_size", _BATCH_SIZE.value, least=1)
-    check_whole("seed", _SEED.value, least=0, most=2**32 - 1)
+    second_run.check_flags()
     if not (_COLLABORATION.value or _DISTILLATION.value):
         raise InputError(
             "Phase II must have collaboration, distillation or both. Received: --nocollaboration "
@@ -69,17 +52,16 @@ def main():
         )
     config, trained = load_finished_run(_RUN_DIR.value)
     networks.check_is_preset(trained, config)
-    program.fill_unset(data_dir=config.get("data_dir"))
-    dataset = load_run_dataset(config, data_dir=_DATA_DIR.value)
+    dataset = second_run.data_of(config)
     schedule = learning_rate_schedule(
         _SCHEDULE.value,
         learning_rate=_LEARNING_RATE.value,
         epochs=_EPOCHS.value,
-        steps_per_epoch=-(-dataset.sizes["train"] // _BATCH_SIZE.value),
+        steps_per_epoch=dataset.steps_per_epoch(second_run.BATCH_SIZE.value),
         drop_epochs=program.numbers(_DROP_EPOCHS),
     )
 
-    keras.utils.set_random_seed(_SEED.value)
+    keras.utils.set_random_seed(second_run.SEED.value)
     model, backbone, heads, teacher = phase_2_networks(trained, collaboration=_COLLABORATION.value)
     step = phase_2_step(
         heads,
@@ -87,9 +69,9 @@ def main():
         schedule,
         alpha=_ALPHA.value,
         temperature=_TEMPERATURE.value,
-        momentum=_MOMENTUM.value,
-        nesterov=_NESTEROV.value,
-        weight_decay=_WEIGHT_DECAY.value,
+        momentum=second_run.MOMENTUM.value,
+        nesterov=second_run.NESTEROV.value,
+        weight_decay=second_run.WEIGHT_DECAY.value,
     )
 
     def shown(batches, split, what):
@@ -99,24 +81,12 @@ def main():
         backbone,
         dataset,
         augmented_passes=_AUGMENTED_PASSES.value,
-        seed=_SEED.value,
+        seed=second_run.SEED.value,
         shown=shown,
     )
-    train(
-        step,
-        features,
-        epochs=_EPOCHS.value,
-        batch_size=_BATCH_SIZE.value,
-        seed=_SEED.value,
-        run_dir=_OUTPUT_DIR.value,
-        config=settings_of_data(config) | program.flag_values() | dataset.description(),
-        resume=_RESUME.value,
-        may_differ=_MAY_DIFFER,
-        checkpoint_seconds=_CHECKPOINT_SECONDS.value,
-        progress=TerminalProgress(),
+    second_run.train_to_end(
+        step, features, model, epochs=_EPOCHS.value, config=config, dataset=dataset
     )
-    finish_run(_OUTPUT_DIR.value, model)
-    report_run(_OUTPUT_DIR.value)
 
 
 if __name__ == "__main__":

@@ -121,12 +121,18 @@ def main():
             seed=_SEED.value,
             checkpoint_seconds=training_flags.CHECKPOINT_SECONDS.value,
         )
+    descent = training_flags.descent(
+        dataset,
+        batch_size=_BATCH_SIZE.value,
+        warmup_epochs=_WARMUP_EPOCHS.value,
+        nesterov=_NESTEROV.value,
+    )
     stage_1 = stage_1_step(
         model,
         learning_rate=_LEARNING_RATE.value,
         epochs=_STAGE_1_EPOCHS.value,
         drop_epochs=program.numbers(_STAGE_1_DROP_EPOCHS),
-        **_descent(dataset),
+        **descent,
     )
     highest = _STAGE_2_LEARNING_RATE.value
     stage_2 = stage_2_step(
@@ -143,10 +149,9 @@ def main():
         drop_epochs=program.numbers(_STAGE_2_DROP_EPOCHS),
         pruning=pruning_flags.pruning_of(
             model,
-            steps=_STAGE_2_EPOCHS.value
-            * training_flags.steps_per_epoch(dataset, _BATCH_SIZE.value),
+            steps=_STAGE_2_EPOCHS.value * descent["steps_per_epoch"],
         ),
-        **_descent(dataset),
+        **descent,
     )
 
     config = program.flag_values() | dataset.description()
@@ -204,19 +209,6 @@ def _build(dataset, resolutions, dtype):
         temperature=_TEMPERATURE.value,
         seed=_SEED.value,
     )
-
-
-def _descent(dataset):
-    """What both stages descend with."""
-    return {
-        "schedule": training_flags.SCHEDULE.value,
-        "steps_per_epoch": training_flags.steps_per_epoch(dataset, _BATCH_SIZE.value),
-        "warmup_epochs": _WARMUP_EPOCHS.value,
-        "momentum": training_flags.MOMENTUM.value,
-        "nesterov": _NESTEROV.value,
-        "weight_decay": training_flags.WEIGHT_DECAY.value,
-        "label_smoothing": training_flags.LABEL_SMOOTHING.value,
-    }
 
 
 def _train(step, dataset, directory, epochs, config):

@@ -85,21 +85,20 @@ def main():
     drop_epochs = program.numbers(_DROP_EPOCHS)
     if drop_epochs is None and training_flags.SCHEDULE.value == "multi_step":
         drop_epochs = [share * _EPOCHS.value for share in drop_shares]
-    steps_per_epoch = training_flags.steps_per_epoch(dataset, _BATCH_SIZE.value)
+    descent = training_flags.descent(
+        dataset,
+        batch_size=_BATCH_SIZE.value,
+        warmup_epochs=_WARMUP_EPOCHS.value,
+        nesterov=_NESTEROV.value,
+    )
     step = phase_1_step(
         model,
         exit_weights=exit_weights,
-        schedule=training_flags.SCHEDULE.value,
         learning_rate=_LEARNING_RATE.value,
         epochs=_EPOCHS.value,
-        steps_per_epoch=steps_per_epoch,
         drop_epochs=drop_epochs,
-        warmup_epochs=_WARMUP_EPOCHS.value,
-        momentum=training_flags.MOMENTUM.value,
-        nesterov=_NESTEROV.value,
-        weight_decay=training_flags.WEIGHT_DECAY.value,
-        label_smoothing=training_flags.LABEL_SMOOTHING.value,
-        pruning=pruning_flags.pruning_of(model, steps=_EPOCHS.value * steps_per_epoch),
+        pruning=pruning_flags.pruning_of(model, steps=_EPOCHS.value * descent["steps_per_epoch"]),
+        **descent,
     )
     train(
         step,

@@ -41,9 +41,22 @@ def data_of(dataset):
     )
 
 
-def steps_per_epoch(dataset, batch_size):
-    """Batches in a pass over the training images of an `ImageDataset`."""
-    return -(-dataset.sizes["train"] // batch_size)
+def descent(dataset, *, batch_size, warmup_epochs, nesterov):
+    """What the steps of all trainings are given alike, see `phase_1_step` and `stage_1_step`.
+
+    Args:
+        dataset: `ImageDataset`.
+        batch_size, warmup_epochs, nesterov: of the program's own flags.
+    """
+    return {
+        "schedule": SCHEDULE.value,
+        "steps_per_epoch": dataset.steps_per_epoch(batch_size),
+        "warmup_epochs": warmup_epochs,
+        "momentum": MOMENTUM.value,
+        "nesterov": nesterov,
+        "weight_decay": WEIGHT_DECAY.value,
+        "label_smoothing": LABEL_SMOOTHING.value,
+    }
 
 
 def layers_dtype():

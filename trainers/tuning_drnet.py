@@ -78,7 +78,7 @@ class DRNetSearch:
         self._dtype = training_flags.layers_dtype()
         self._sets = _candidate_sets()
         # Without its target's factor, which needs the costs, a space of one point is that already.
-        ranges = _ranges()
+        ranges = _ranges(self._sets)
         self.dataset = training_flags.data_of(tuning_flags.DATASET.value)
         self._union = sorted({side for sides in self._sets for side in sides}, reverse=True)
         if self.dataset.image_shape[0] != self._union[0]:
@@ -281,7 +281,7 @@ def _candidate_sets():
     return list(dict.fromkeys(sets))
 
 
-def _ranges():
+def _ranges(candidate_sets):
     """The hyperparameters but for the target's factor."""
     given = [
         tuning_flags.range_of(_FLOPS_WEIGHTS, "flops_weight", default=0.2),
@@ -289,5 +289,5 @@ def _ranges():
         tuning_flags.range_of(_FINAL_TEMPERATURES, "final_temperature", default=1.0),
         tuning_flags.range_of(_PREDICTOR_FACTORS, "predictor_learning_rate_factor", default=0.1),
     ]
-    sets = tuple(",".join(map(str, sides)) for sides in _candidate_sets())
+    sets = tuple(",".join(map(str, sides)) for sides in candidate_sets)
     return [*given, Choice("resolutions", sets, sets[0])]

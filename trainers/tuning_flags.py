@@ -41,16 +41,13 @@ def range_of(flag, name, *, default, log=True):
 
 
 def shared_descent(dataset):
-    """What every step of a training is given, of either tuner."""
-    return {
-        "schedule": training_flags.SCHEDULE.value,
-        "steps_per_epoch": training_flags.steps_per_epoch(dataset, BATCH_SIZE.value),
-        "warmup_epochs": WARMUP_EPOCHS.value,
-        "momentum": training_flags.MOMENTUM.value,
-        "nesterov": NESTEROV.value,
-        "weight_decay": training_flags.WEIGHT_DECAY.value,
-        "label_smoothing": training_flags.LABEL_SMOOTHING.value,
-    }
+    """What every step of a training is given, of either tuner; see `training_flags.descent`."""
+    return training_flags.descent(
+        dataset,
+        batch_size=BATCH_SIZE.value,
+        warmup_epochs=WARMUP_EPOCHS.value,
+        nesterov=NESTEROV.value,
+    )
 
 
 def shared_flags():

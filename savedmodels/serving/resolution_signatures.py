@@ -4,7 +4,7 @@ import functools
 
 import tensorflow as tf
 
-from tf_adaptive.models.drnet import logits_at
+from tf_adaptive.models.drnet import logits_at, logits_where_chosen
 
 
 def resolution_signatures(model, networks, preprocessing, class_names):
@@ -20,6 +20,7 @@ def resolution_signatures(model, networks, preprocessing, class_names):
         Dictionary of name to `(function, input_signature)`.
     """
     predictor, branches = networks
+    at = list(zip(branches, model.resolutions, strict=True))
     image = tf.TensorSpec((None, *preprocessing.image_shape), tf.float32)
     images = tf.TensorSpec((None, None, None, preprocessing.image_shape[-1]), tf.uint8, "images")
     encoded = tf.TensorSpec((None,), tf.string, "encoded")
@@ -31,12 +32,7 @@ def resolution_signatures(model, networks, preprocessing, class_names):
     @tf.function(input_signature=[image], autograph=False)
     def classify(images):
         choice = _likeliest(probabilities_of_resolutions(images))
-        rows = tf.dynamic_partition(tf.range(tf.size(choice)), choice, len(branches))
-        logits = [
-            logits_at(branch, tf.gather(images, own_rows), resolution)
-            for branch, own_rows, resolution in zip(branches, rows, model.resolutions, strict=True)
-        ]
-        probabilities = tf.nn.softmax(tf.dynamic_stitch(rows, logits))
+        probabilities = tf.nn.softmax(logits_where_chosen(at, images, choice))
         classes = _likeliest(probabilities)
         return {
             "class": classes,
@@ -62,7 +58,7 @@ def resolution_signatures(model, networks, preprocessing, class_names):
         "serving_bytes": (lambda encoded: classify(preprocessing.encoded(encoded)), [encoded]),
         "predict_resolution": (predict_resolution, [images]),
     }
-    for branch, resolution in zip(branches, model.resolutions, strict=True):
+    for branch, resolution in at:
         signatures[f"classify_{resolution}"] = (
             functools.partial(classify_at, branch, resolution),
             [images],

@@ -20,7 +20,6 @@ from savedmodels.serving.warmup import write_warmup_requests
 from tf_adaptive.errors import check_choice
 from tf_adaptive.folding import fold_batch_norm, fold_drnet
 from tf_adaptive.models.drnet import DRNet
-from tf_adaptive.report import checked_class_names
 from tf_adaptive.training.run_directory import load_finished_run
 from trainers.reporting import read_report
 
@@ -65,8 +64,7 @@ def export_run(
         "thresholds": thresholds,
     }
     parts = _resolutions if isinstance(model, DRNet) else _exits
-    data = describe_data(config, data_dir)
-    checked_class_names(data["class_names"], _num_classes(model))
+    data = describe_data(config, model, data_dir)
     preprocessing = Preprocessing(
         **{setting: value for setting, value in data.items() if setting != "class_names"}
     )
@@ -109,8 +107,7 @@ def _exits(run_dir, model, preprocessing, class_names, choice, policy):
         measure=point.measure,
     )
     sections = exit_sections(anytime_table, point)
-    thresholds = [float(str(threshold)) for threshold in point.thresholds]
-    return signatures, sections, {"thresholds": thresholds, "measure": point.measure}
+    return signatures, sections, point.description()
 
 
 def _resolutions(run_dir, model, preprocessing, class_names, choice, policy):
@@ -123,11 +120,6 @@ def _resolutions(run_dir, model, preprocessing, class_names, choice, policy):
         read_report(run_dir, "resolutions"), read_report(run_dir, "comparison")
     )
     return signatures, sections, {"resolutions": list(model.resolutions)}
-
-
-def _num_classes(model):
-    outputs = model.branches[0].outputs if isinstance(model, DRNet) else model.outputs
-    return outputs[0].shape[-1]
 
 
 def _write_saved_model(folder, signatures):

@@ -31,7 +31,7 @@ from tf_adaptive.errors import InputError, check_choice, check_whole
 from tf_adaptive.folding import fold_batch_norm
 from tf_adaptive.models.drnet import DRNet
 from tf_adaptive.quantization import is_quantized
-from tf_adaptive.report import checked_class_names, put_in_place
+from tf_adaptive.report import put_in_place
 from tf_adaptive.stages import split_stages
 from tf_adaptive.training.run_directory import load_finished_run
 from trainers.reporting import load_run_dataset
@@ -107,8 +107,7 @@ def convert_run(
         network = _resolutions(model, shared_weights=single_file)
     else:
         network = _exits(run_dir, model, choice)
-    data = describe_data(config, data_dir)
-    checked_class_names(data["class_names"], network.num_classes)
+    data = describe_data(config, model, data_dir)
     dataset = load_run_dataset(config, data_dir=data_dir)
     size = dataset.sizes["test"]
     if test_images is None:
@@ -148,7 +147,6 @@ class _Network:
         parts: what the runner must know of each signature, in the order of the agreement's rows.
         description: from these, with their files, to what `description.json` holds.
         agreement: `agreement_of_exits` or `agreement_of_resolutions`.
-        num_classes: of the logits.
     """
 
     signatures: dict
@@ -156,25 +154,18 @@ class _Network:
     parts: list
     description: Callable
     agreement: Callable
-    num_classes: int
 
 
 def _exits(run_dir, model, choice):
     # TFLite has no bfloat16.
     stages = split_stages(fold_batch_norm(model, dtype="float32"))
     point = choose_operating_point(*read_exit_report(run_dir, len(stages)), **choice)
-    thresholds = [float(str(threshold)) for threshold in point.thresholds]
     return _Network(
         signatures=stage_signatures(stages),
         samples=functools.partial(stage_samples, stages),
         parts=stage_parts(stages),
-        description=lambda parts: {
-            "stages": parts,
-            "measure": point.measure,
-            "thresholds": thresholds,
-        },
+        description=lambda parts: {"stages": parts, **point.description()},
         agreement=agreement_of_exits,
-        num_classes=model.outputs[0].shape[-1],
     )
 
 
@@ -186,5 +177,4 @@ def _resolutions(model, *, shared_weights):
         parts=[*branch_parts(model), predictor_part()],
         description=lambda parts: {"branches": parts[:-1], "predictor": parts[-1]},
         agreement=agreement_of_resolutions,
-        num_classes=model.branches[0].outputs[0].shape[-1],
     )

@@ -4,7 +4,7 @@ import pytest
 
 from savedmodels.description import describe_data, read_description, write_description
 from tf_adaptive import InputError
-from tf_adaptive.training.run_directory import read_config
+from tf_adaptive.training.run_directory import load_finished_run
 
 DATA = {
     "class_names": ["a", "b"],
@@ -18,13 +18,13 @@ DESCRIPTION = {**DATA, "measure": "entropy", "thresholds": [0.5]}
 
 
 def test_the_settings_of_a_run_describe_its_data(finished_run):
-    config = read_config(finished_run)
-    described = describe_data(config)
+    config, model = load_finished_run(finished_run)
+    described = describe_data(config, model)
     assert described == {name: config[name] for name in DATA}
     assert described["image_shape"] == [24, 24, 1]
     for name in DATA:
         del config[name]
-    assert describe_data(config) == described
+    assert describe_data(config, model) == described
 
 
 def test_a_description_is_read_as_it_was_written(tmp_path):

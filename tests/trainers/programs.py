@@ -1,5 +1,6 @@
 """Runs the programs as `python -m` does, without loading TensorFlow anew for each."""
 
+import csv
 import dataclasses
 import multiprocessing
 import os
@@ -10,6 +11,10 @@ import subprocess
 import sys
 import tempfile
 import time
+
+import numpy as np
+
+from tf_adaptive.training.run_directory import load_finished_run
 
 REPOSITORY = pathlib.Path(__file__).parents[2]
 
@@ -59,6 +64,25 @@ def kill_program_at(wanted, name, *arguments):
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL
+
+
+def rows(path):
+    """The rows of a CSV file, dictionaries of texts."""
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def without_times(path):
+    """The rows of a history, but for what no two trainings have in common."""
+    times = ("images_per_second", "seconds")
+    return [{k: text for k, text in row.items() if k not in times} for row in rows(path)]
+
+
+def assert_same_weights(run_dir, expected_run_dir):
+    """The networks of two finished runs are equal to the bit."""
+    (_, model), (_, expected) = map(load_finished_run, (run_dir, expected_run_dir))
+    for ours, theirs in zip(model.get_weights(), expected.get_weights(), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
 
 
 def files(directory):

@@ -1,22 +1,16 @@
 """Pruning from the flag to the export."""
 
-import csv
 import json
 
 import numpy as np
 import pytest
 
 from tests.conftest import DRNET_TRAINING, TRAINING
-from tests.trainers.programs import kill_program_at, refused, run_program
+from tests.trainers.programs import assert_same_weights, kill_program_at, refused, rows, run_program
 from tf_adaptive.training.run_directory import load_finished_run
 
 TRAIN = "trainers.train_multi_exit"
 PRUNED = (*TRAINING, "--prune_to", "0.75", "--prune_frequency", "2")
-
-
-def rows(path):
-    with path.open(newline="") as file:
-        return list(csv.DictReader(file))
 
 
 def sparsities(model):
@@ -82,10 +76,7 @@ def test_killed_run_continues_bit_for_bit(tmp_path, finished_run, pruned_run):
     assert not (run_dir / "model.keras").exists()
     finished = run_program(TRAIN, *arguments, "--resume")
     assert (finished.status, finished.stderr) == (0, "")
-    _, expected = load_finished_run(pruned_run)
-    _, model = load_finished_run(run_dir)
-    for ours, theirs in zip(model.get_weights(), expected.get_weights(), strict=True):
-        np.testing.assert_array_equal(ours, theirs)
+    assert_same_weights(run_dir, pruned_run)
 
 
 def test_export_and_conversion(tmp_path, pruned_run):

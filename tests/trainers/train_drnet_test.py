@@ -1,4 +1,3 @@
-import csv
 import json
 import shutil
 
@@ -9,7 +8,7 @@ import tensorflow_datasets as tfds
 from PIL import Image
 
 from tests.conftest import DRNET_TRAINING
-from tests.trainers.programs import files, kill_program_at, run_program
+from tests.trainers.programs import assert_same_weights, files, kill_program_at, rows, run_program
 from tf_adaptive.models import DRNet
 from tf_adaptive.training.run_directory import load_finished_run
 
@@ -20,11 +19,6 @@ FIGURES = {
     "images_per_resolution.png",
 }
 RESOLUTIONS = ("24", "16", "12")
-
-
-def rows(path):
-    with path.open(newline="") as file:
-        return list(csv.DictReader(file))
 
 
 def test_run_directory(finished_drnet):
@@ -101,10 +95,7 @@ def test_killed_run_continues_bit_for_bit_in_either_stage(tmp_path, finished_drn
     finished = run_program(TRAIN, *arguments)
     assert finished.status == 0, finished.stderr
     assert "Stage 1" not in finished.stdout and "Stage 2" in finished.stdout
-    _, expected = load_finished_run(finished_drnet)
-    _, model = load_finished_run(run_dir)
-    for ours, theirs in zip(model.get_weights(), expected.get_weights(), strict=True):
-        np.testing.assert_array_equal(ours, theirs)
+    assert_same_weights(run_dir, finished_drnet)
 
 
 def test_another_runs_stage_1_is_the_same_start(tmp_path, finished_drnet):
@@ -115,10 +106,7 @@ def test_another_runs_stage_1_is_the_same_start(tmp_path, finished_drnet):
     assert "Stage 1" not in finished.stdout
     assert not (tmp_path / "run" / "stage_1").exists()
     assert files(finished_drnet) == before
-    _, expected = load_finished_run(finished_drnet)
-    _, model = load_finished_run(tmp_path / "run")
-    for ours, theirs in zip(model.get_weights(), expected.get_weights(), strict=True):
-        np.testing.assert_array_equal(ours, theirs)
+    assert_same_weights(tmp_path / "run", finished_drnet)
 
 
 def short_training(run_dir, *arguments):

@@ -1,4 +1,3 @@
-import csv
 import json
 import subprocess
 import sys
@@ -8,15 +7,10 @@ import pytest
 from PIL import Image
 
 from tests.conftest import TRAINING
-from tests.trainers.programs import REPOSITORY, kill_program_at, run_program
+from tests.trainers.programs import REPOSITORY, kill_program_at, rows, run_program, without_times
 from tf_adaptive.training.run_directory import load_finished_run
 
 FIGURES = ("accuracy_against_macs.png", "exits_along_budget.png", "first_and_last_exit.png")
-
-
-def rows(path):
-    with path.open(newline="") as file:
-        return list(csv.DictReader(file))
 
 
 def test_config_holds_every_flag_the_data_and_versions(finished_run):
@@ -84,19 +78,11 @@ def test_killed_run_continues_bit_for_bit(tmp_path, finished_run):
     assert finished.status == 0, finished.stderr
     assert "epoch 1/2" not in finished.stdout
     assert "epoch 2/2" in finished.stdout
-    assert without_times(run_dir) == without_times(finished_run)
+    assert without_times(run_dir / "history.csv") == without_times(finished_run / "history.csv")
     for name in ("anytime.csv", "budgeted.csv"):
         assert (run_dir / "report" / name).read_bytes() == (
             finished_run / "report" / name
         ).read_bytes()
-
-
-def without_times(run_dir):
-    times = ("images_per_second", "seconds")
-    return [
-        {name: text for name, text in row.items() if name not in times}
-        for row in rows(run_dir / "history.csv")
-    ]
 
 
 def test_real_process_answers_in_one_line(tmp_path):

@@ -10,7 +10,7 @@ import pytest
 from savedmodels.staged_runner import StagedRunner
 from savedmodels.tflite.flatbuffer_checks import operations, read_flatbuffer
 from tests.conftest import QUANTIZED_TRAINING
-from tests.trainers.programs import kill_program_at, refused, run_program
+from tests.trainers.programs import assert_same_weights, kill_program_at, refused, run_program
 from tf_adaptive import with_quantization
 from tf_adaptive.data.calibration import read_calibration_images
 from tf_adaptive.layers import FakeQuantize
@@ -53,10 +53,7 @@ def test_killed_run_continues_bit_for_bit(tmp_path, finished_run, quantized_run)
     assert not (run_dir / "model.keras").exists()
     finished = run_program(PROGRAM, *arguments, "--resume")
     assert (finished.status, finished.stderr) == (0, "")
-    _, expected = load_finished_run(quantized_run)
-    _, model = load_finished_run(run_dir)
-    for ours, theirs in zip(model.get_weights(), expected.get_weights(), strict=True):
-        np.testing.assert_array_equal(ours, theirs)
+    assert_same_weights(run_dir, quantized_run)
 
 
 def test_conversion_takes_its_ranges(tmp_path, quantized_run):

@@ -1,9 +1,8 @@
-import csv
 import json
 
 import pytest
 
-from tests.trainers.programs import refused, run_program
+from tests.trainers.programs import refused, rows, run_program, without_times
 
 TUNE = "trainers.tune"
 SEARCH = (
@@ -12,16 +11,6 @@ SEARCH = (
     *("--batch_size", "16", "--epochs", "1", "--phase_2_epochs", "1", "--trials", "2"),
     *("--gradient_equilibrium", "on", "--search", "random"),
 )
-
-
-def rows(path):
-    with path.open(newline="") as file:
-        return list(csv.DictReader(file))
-
-
-def without_times(path):
-    times = ("images_per_second", "seconds")
-    return [{k: text for k, text in row.items() if k not in times} for row in rows(path)]
 
 
 @pytest.fixture(scope="module")

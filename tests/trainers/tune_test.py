@@ -1,9 +1,15 @@
-import csv
 import json
 
 import pytest
 
-from tests.trainers.programs import files, kill_program_at, refused, run_program
+from tests.trainers.programs import (
+    files,
+    kill_program_at,
+    refused,
+    rows,
+    run_program,
+    without_times,
+)
 
 TUNE = "trainers.tune"
 # Four steps of stage 1 and of each of three trials.
@@ -14,16 +20,6 @@ SEARCH = (
     *("--stage_1_epochs", "1", "--epochs", "1", "--trials", "3", "--learning_rate", "0.05"),
     *("--search", "random"),
 )
-
-
-def rows(path):
-    with path.open(newline="") as file:
-        return list(csv.DictReader(file))
-
-
-def without_times(path):
-    times = ("images_per_second", "seconds")
-    return [{k: text for k, text in row.items() if k not in times} for row in rows(path)]
 
 
 @pytest.fixture(scope="module")

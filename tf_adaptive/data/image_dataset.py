@@ -78,6 +78,10 @@ class ImageDataset:
         )
         return self._normalized(batches)
 
+    def steps_per_epoch(self, batch_size):
+        """Batches in a pass over the training images, the last one of what is left included."""
+        return -(-self.sizes["train"] // batch_size)
+
     def batches(self, split, batch_size):
         """Normalised batches of one split in a fixed order, for evaluation.
 

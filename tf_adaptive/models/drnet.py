@@ -153,14 +153,9 @@ class DRNet(keras.Model):
             ]
             logits = tf.einsum("nm,mnc->nc", one_hot, tf.stack(answers))
         else:
-            rows = tf.dynamic_partition(tf.range(tf.size(choice)), choice, len(at))
-            answers = [
-                logits_at(branch, tf.gather(images, own_rows), side, training)
-                for (branch, side), own_rows in zip(at, rows, strict=True)
-            ]
             # An entry of h is 1; multiplied by, it hands on the gradient (section 3.2).
             chosen = tf.gather(one_hot, choice, batch_dims=1)[:, None]
-            logits = tf.dynamic_stitch(rows, answers) * chosen
+            logits = logits_where_chosen(at, images, choice, training) * chosen
         return {"logits": logits, "choice": choice, "one_hot": one_hot}
 
     def choose(self, images):
@@ -294,6 +289,23 @@ def _mobilenet_v2(input_shape, num_classes, dtype):
         )
     finally:
         keras.config.set_dtype_policy(policy)
+
+
+def logits_where_chosen(branches, images, choice, training=False):
+    """Logits `(batch, classes)` of each image by the branch chosen for it, in float32.
+
+    Args:
+        branches: list of `(model, resolution)`, see `logits_at`.
+        images: `(batch, r, r, channels)`.
+        choice: int32 `(batch,)`, indices into `branches`.
+        training: as the branches take it.
+    """
+    rows = tf.dynamic_partition(tf.range(tf.size(choice)), choice, len(branches))
+    answers = [
+        logits_at(model, tf.gather(images, own_rows), resolution, training)
+        for (model, resolution), own_rows in zip(branches, rows, strict=True)
+    ]
+    return tf.dynamic_stitch(rows, answers)
 
 
 def logits_at(model, images, resolution, training=False):
