@@ -4,6 +4,8 @@ from tf_adaptive.checkpoints import load_pytorch_weights
 from tf_adaptive.collaboration import with_collaboration
 from tf_adaptive.early_exit import EarlyExit
 from tf_adaptive.errors import InputError
+from tf_adaptive.exits.attach import attach_exits
+from tf_adaptive.exits.places import ExitPlace, exit_places
 from tf_adaptive.folding import fold_batch_norm
 from tf_adaptive.gradient_equilibrium import with_gradient_equilibrium
 from tf_adaptive.models import DRNet, MSDNet, RANet, ResNet, resolution_branches
@@ -25,15 +27,18 @@ __all__ = [
     "DRNet",
     "EarlyExit",
     "ExitCost",
+    "ExitPlace",
     "InputError",
     "MSDNet",
     "RANet",
     "ResNet",
     "Stage",
+    "attach_exits",
     "branch_costs",
     "choose_exits",
     "confidence_scores",
     "exit_fractions",
+    "exit_places",
     "fold_batch_norm",
     "load_pytorch_weights",
     "profile",

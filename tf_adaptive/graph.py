@@ -101,6 +101,11 @@ def run_calls(calls, tensors, call=lambda operation, args, kwargs: operation(*ar
         tensors.update(zip(map(id, node.outputs), outputs, strict=True))
 
 
+def call_for_inference(operation, args, kwargs):
+    """Calls an operation as inference does, for `run_calls`: nothing is augmented or dropped."""
+    return operation(*args, **{**kwargs, **_understood(operation, {"training": False})})
+
+
 def open_nested(model):
     """The same model with the calls of nested models in place of the nested models.
 

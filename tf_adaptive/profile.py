@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from tf_adaptive.errors import InputError
-from tf_adaptive.graph import exit_tensors, open_nested, run_calls
+from tf_adaptive.graph import call_for_inference, exit_tensors, open_nested, run_calls
 from tf_adaptive.operation_costs import operation_macs
 from tf_adaptive.stages import calls_by_stage, split_stages
 
@@ -112,7 +112,7 @@ def macs_of_calls(inputs, nodes, shapes=None):
         tensors = dict(zip(map(id, inputs), images, strict=True))
         for node in nodes:
             before = len(graph.get_operations())
-            run_calls([node], tensors)
+            run_calls([node], tensors, call_for_inference)
             traced.append((node.operation.name, graph.get_operations()[before:]))
 
     tf.function(run).get_concrete_function(

@@ -62,7 +62,7 @@ class Stage:
             )
         # The last stage has one output, which Keras gives without a list around it.
         given = [keras.ops.convert_to_tensor(state[name]) for name in self.reads]
-        logits, *written = keras.tree.flatten(self.model(given))
+        logits, *written = keras.tree.flatten(self.model(given, training=False))
         available = {**state, **dict(zip(self.writes, written, strict=True))}
         return logits, {name: available[name] for name in self.state}
 
@@ -91,7 +91,7 @@ def split_stages(model):
     model = open_nested(model)
     exits = model.outputs
     calls = calls_by_stage(model)
-    names = _tensor_names(model.inputs, calls)
+    names = tensor_names(model.inputs, calls)
 
     # Backwards: what a stage must be given is what it reads and what the next must be given.
     states = [[]]
@@ -188,7 +188,7 @@ def _concatenated(tensor):
     return [leaf for part in producer(tensor).input_tensors for leaf in _concatenated(part)]
 
 
-def _tensor_names(inputs, calls):
+def tensor_names(inputs, calls):
     """Readable names, the same for the same graph: the layer's, numbered where it is not unique."""
     tensors = [*inputs, *_outputs(calls)]
     tensors_of = {}
