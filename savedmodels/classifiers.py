@@ -63,8 +63,9 @@ class SavedModelClassifier:
             if "thresholds" not in description:
                 check_no_operating_point(thresholds=thresholds)
             check_thresholds(thresholds, len(description["thresholds"]) + 1)
-            signature += "_thresholds"
-            self._given = {"thresholds": tf.constant([thresholds], tf.float32)}
+            if len(thresholds):
+                signature += "_thresholds"
+                self._given = {"thresholds": tf.constant([thresholds], tf.float32)}
         try:
             with without_notices():
                 self._function = tf.saved_model.load(str(version)).signatures[signature]

@@ -43,6 +43,8 @@ def choose_operating_point(
 ):
     """Thresholds for a budget, for an accuracy, or as given; at most one of the three.
 
+    A network with one exit has no thresholds, and none of the three.
+
     Args:
         anytime_table, budget_table: rows of the run's `anytime.csv` and `budgeted.csv`,
             dictionaries of text.
@@ -53,8 +55,8 @@ def choose_operating_point(
         thresholds: K − 1 numbers in [0, 1].
 
     Raises:
-        InputError: more than one is given, thresholds that are not K − 1 numbers in [0, 1], or a
-            report without such a budget.
+        InputError: more than one is given, any for a network with one exit, thresholds that are
+            not K − 1 numbers in [0, 1], or a report without such a budget.
     """
     given = {
         "budget_mmacs": budget_mmacs,
@@ -68,6 +70,14 @@ def choose_operating_point(
             f"Received: {' and '.join(given)}"
         )
     points = [_point(row, len(anytime_table)) for row in budget_table]
+    if len(anytime_table) == 1:
+        check_no_operating_point(
+            "a network with one exit",
+            budget_mmacs=budget_mmacs,
+            accuracy_drop=accuracy_drop,
+            thresholds=thresholds,
+        )
+        return points[0]
     if thresholds is not None:
         thresholds = check_thresholds(thresholds, len(anytime_table))
         return OperatingPoint(thresholds, points[0].measure, "given by hand")
@@ -78,10 +88,11 @@ def choose_operating_point(
     return _within_drop(points, float(anytime_table[-1]["accuracy_percent"]), accuracy_drop)
 
 
-def check_no_operating_point(**choice):
+def check_no_operating_point(network="a DRNet", **choice):
     """Refuses what chooses thresholds, where there is a network without any.
 
     Args:
+        network: what it is, in words.
         **choice: "budget_mmacs", "accuracy_drop" and "thresholds", as for
             `choose_operating_point`.
 
@@ -91,7 +102,7 @@ def check_no_operating_point(**choice):
     for name, value in choice.items():
         if value is not None:
             raise InputError(
-                f"`{name}` must not be given for a DRNet, which has no thresholds. "
+                f"`{name}` must not be given for {network}, which has no thresholds. "
                 f"Received: {name}={value}"
             )
 

@@ -141,7 +141,7 @@ def test_split_heads_are_the_network(collaborating):
 
 def test_refuses():
     model = tiny_model()
-    with pytest.raises(InputError, match="two outputs or more"):
+    with pytest.raises(InputError, match="2 outputs or more"):
         with_collaboration(keras.Model(model.input, model.outputs[:1]))
     softmax = keras.layers.Softmax(name="sure")(model.outputs[1])
     with pytest.raises(InputError, match="exit 2 is 'sure', a Softmax"):

@@ -45,6 +45,18 @@ def assert_is_the_simulation(answers, logits, thresholds, measure="max_probabili
     np.testing.assert_array_equal(answers["probabilities"], tf.nn.softmax(chosen))
 
 
+@pytest.mark.parametrize("in_a_list", [False, True])
+def test_one_exit_takes_everybody(model, images, in_a_list):
+    logits = model.outputs[0]
+    one_exit = keras.Model(model.input, [logits] if in_a_list else logits)
+    logits, _ = collect_logits(one_exit, [(images[:65], np.zeros(65))])
+    answers = EarlyExit(one_exit, [])(images[:65])
+    assert_is_the_simulation(answers, logits, [])
+    assert np.all(answers["exit"] == 1)
+    with pytest.raises(InputError, match="`thresholds` must hold 0 numbers"):
+        EarlyExit(one_exit, [0.5])
+
+
 @pytest.mark.parametrize("measure", MEASURES)
 def test_is_the_simulation_at_the_confidences_of_samples(model, images, logits, measure):
     # The sample whose confidence is the threshold leaves.

@@ -72,11 +72,33 @@ def test_collect_logits_traces_once_for_all_batch_sizes():
     assert len(traces) == 1
 
 
+@pytest.mark.parametrize("in_a_list", [False, True])
+def test_collect_logits_of_one_exit(in_a_list):
+    images = keras.Input((5,))
+    layer = keras.layers.Dense(3)
+    model = keras.Model(images, [layer(images)] if in_a_list else layer(images))
+    given = np.random.default_rng(0).normal(size=(6, 5)).astype("float32")
+    logits, labels = collect_logits(model, [(given[:4], [0, 1, 2, 0]), (given[4:], [1, 2])])
+    assert logits.shape == (1, 6, 3)
+    np.testing.assert_allclose(logits[0], given @ layer.get_weights()[0], rtol=1e-5)
+    assert labels.tolist() == [0, 1, 2, 0, 1, 2]
+
+
+def test_one_exit_has_one_budget():
+    logits, labels = random_logits(1, 50, 4, seed=7)
+    (exit_row,) = anytime(logits, labels, COSTS[:1])
+    (row,) = budgeted(logits[:, :20], logits, labels, COSTS[:1])
+    assert (row.p, row.shares, row.thresholds) == (1.0, (1.0,), ())
+    assert (row.mean_macs, row.mean_lazy_macs) == (COSTS[0].macs, COSTS[0].lazy_macs)
+    assert row.accuracy_percent == exit_row.accuracy_percent
+    assert exit_row.accuracy_percent == 100 * np.mean(logits[0].argmax(-1) == labels)
+
+
 def test_collect_logits_refuses_bad_models_and_no_batches():
     images = keras.Input((5,))
     three, four = keras.layers.Dense(3)(images), keras.layers.Dense(4)(images)
-    for outputs in ([three], [three, four]):
-        with pytest.raises(InputError, match="`model` must have two or more outputs"):
+    for outputs in ([three, four], [keras.layers.Reshape((3, 1))(three)]):
+        with pytest.raises(InputError, match="outputs that are all .* the same class count"):
             collect_logits(keras.Model(images, outputs), [])
     more = keras.Input((3,))
     with pytest.raises(InputError, match="`model` must have one input"):
@@ -174,8 +196,8 @@ def test_evaluation_refuses_bad_input():
     logits, labels = random_logits(3, 20, 4, seed=4)
     with pytest.raises(InputError, match=r"`logits` must be \(exits, samples, classes\)"):
         anytime(logits[0], labels, COSTS)
-    with pytest.raises(InputError, match="at least 2 exits"):
-        anytime(logits[:1], labels, COSTS[:1])
+    with pytest.raises(InputError, match="at least 1 exits"):
+        anytime(logits[:0], labels, COSTS[:0])
     with pytest.raises(InputError, match="Labels must be 20 integers"):
         anytime(logits, labels[:-1], COSTS)
     with pytest.raises(InputError, match="Labels must be 20 integers"):

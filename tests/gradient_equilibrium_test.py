@@ -193,7 +193,7 @@ def test_a_collaborating_networks_branches_are_its_exits():
 def test_refuses(network):
     with pytest.raises(InputError, match="`form` must be one of paper, released"):
         with_gradient_equilibrium(network, form="papr")
-    with pytest.raises(InputError, match="two outputs or more"):
+    with pytest.raises(InputError, match="2 outputs or more"):
         with_gradient_equilibrium(keras.Model(network.input, network.outputs[:1]))
     with pytest.raises(InputError, match="`scale` must be finite and 0 or more"):
         GradientRescale(-1.0)

@@ -118,9 +118,16 @@ def test_exit_fractions_refuse_bad_p(p):
         exit_fractions(p, 3)
 
 
-def test_exit_fractions_refuse_one_exit():
-    with pytest.raises(InputError, match="`num_exits` must be at least 2"):
-        exit_fractions(0.5, 1)
+def test_one_exit_takes_everybody():
+    assert exit_fractions(0.5, 1).tolist() == [1.0]
+    confidences = np.array([[0.3, 0.0, 1.0]], "float32")
+    assert thresholds_for_budget(confidences, [1.0]).shape == (0,)
+    assert choose_exits(confidences, []).tolist() == [1, 1, 1]
+
+
+def test_exit_fractions_refuse_no_exit():
+    with pytest.raises(InputError, match="`num_exits` must be at least 1"):
+        exit_fractions(0.5, 0)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -173,7 +180,7 @@ def test_thresholds_follow_floating_point_in_the_count():
 
 def test_thresholds_refuse_bad_confidences():
     half = [0.5, 0.5]
-    for confidences in (np.full(4, 0.5), np.full((1, 4), 0.5), 0.5):
+    for confidences in (np.full(4, 0.5), np.full((0, 4), 0.5), 0.5):
         with pytest.raises(InputError, match=r"`confidences` must be \(exits, samples\)"):
             thresholds_for_budget(confidences, half)
     with pytest.raises(InputError, match="at least one sample"):

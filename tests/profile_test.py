@@ -37,6 +37,15 @@ def test_numbers_by_hand():
     assert [cost.latency_ms for cost in costs] == [None, None]
 
 
+def test_one_exit():
+    model = tiny_model()
+    (cost,) = profile(keras.Model(model.input, model.outputs[0]), latency_runs=1)
+    (first, _) = profile(model)
+    assert (cost.macs, cost.parameters) == (64 * 4 * 27 + 64 * 4 + 25, 27 * 4 + 4 + 25)
+    assert (cost.lazy_macs, cost.state_bytes) == (first.lazy_macs, 0)
+    assert cost.latency_ms > 0
+
+
 def test_bfloat16_costs_the_same_but_for_its_state():
     costs = profile(tiny_model(dtype="mixed_bfloat16"))
     assert [cost.state_bytes for cost in costs] == [64 * 4 * 2, 0]

@@ -160,6 +160,30 @@ def test_report_where_all_leave_at_the_first_exit(tmp_path, factor):
     assert sorted(os.listdir(tmp_path)) == FILES
 
 
+def test_report_of_one_exit(tmp_path):
+    anytime_rows, budget_rows = write(
+        tmp_path,
+        validation_logits=VALIDATION_LOGITS[:1],
+        test_logits=TEST_LOGITS[:1],
+        costs=COSTS[:1],
+    )
+    assert sorted(os.listdir(tmp_path)) == ["anytime.csv", "budgeted.csv"]
+    (row,) = read_csv(tmp_path / "anytime.csv")
+    accuracy = 100 * np.mean(TEST_LOGITS[0].argmax(-1) == TEST_LABELS)
+    assert (row["exit"], row["macs"]) == ("1", str(COSTS[0].macs))
+    assert float(row["accuracy_percent"]) == pytest.approx(accuracy, abs=1e-4)
+    (row,) = read_csv(tmp_path / "budgeted.csv")
+    assert row == {
+        "p": "1.0",
+        "measure": "max_probability",
+        "mean_macs": str(COSTS[0].macs),
+        "mean_lazy_macs": str(COSTS[0].lazy_macs),
+        "accuracy_percent": f"{accuracy:.4f}",
+        "share_exit_1": "1.000000",
+    }
+    assert (len(anytime_rows), len(budget_rows)) == (1, 1)
+
+
 def test_report_replaces_a_former_one_and_leaves_other_files(tmp_path):
     (tmp_path / "anytime.csv").write_text("old")
     (tmp_path / "notes.txt").write_text("mine")

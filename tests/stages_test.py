@@ -358,10 +358,23 @@ def two_inner_layers_of_a_name(x):
     return [chain(x) for chain in chains]
 
 
+@pytest.mark.parametrize("in_a_list", [False, True])
+def test_one_exit_is_one_stage(in_a_list):
+    def build(x):
+        logits = layers.Dense(2)(layers.Dense(3, activation="relu")(x))
+        return [logits] if in_a_list else logits
+
+    model = model_of(build)
+    (stage,) = split_stages(model)
+    images = np.random.default_rng(0).normal(size=(5, 4)).astype("float32")
+    logits, state = stage(images)
+    np.testing.assert_array_equal(logits, keras.tree.flatten(model(images))[0])
+    assert state == {}
+
+
 @pytest.mark.parametrize(
     ("build", "message"),
     [
-        (lambda: model_of(lambda x: layers.Dense(2)(x)), "must have two outputs or more.* with 1"),
         (
             lambda: model_of(lambda x: dict(zip("ab", two_exits(x), strict=True))),
             "must give its exits as a list, .* a dictionary of \\['a', 'b'\\]",

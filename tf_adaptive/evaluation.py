@@ -6,6 +6,7 @@ Following Huang et al. 2018 (MSDNet): *anytime* prediction asks one exit for eve
 
 import dataclasses
 
+import keras
 import numpy as np
 import tensorflow as tf
 
@@ -66,7 +67,7 @@ def collect_logits(model, batches):
 
     Args:
         model: a functional model with one image input and a list of K outputs
-            `(batch, classes)`, cheapest exit first.
+            `(batch, classes)`, cheapest exit first; one alone may come without a list.
         batches: an iterable of `(images, labels)`: `(batch, height, width, channels)` and
             integers `(batch,)`.
 
@@ -74,14 +75,14 @@ def collect_logits(model, batches):
         `(logits, labels)`: float32 `(exits, samples, classes)` and int64 `(samples,)`.
 
     Raises:
-        InputError: a model with one output or several inputs, outputs of different class
-            counts, or no batches.
+        InputError: a model with several inputs, outputs of different class counts, or no
+            batches.
     """
     shapes = [tuple(output.shape) for output in model.outputs]
-    if len(shapes) < 2 or len(set(shapes)) > 1 or len(shapes[0]) != 2:
+    if len(set(shapes)) > 1 or len(shapes[0]) != 2:
         raise InputError(
-            "`model` must have two or more outputs, all (batch, classes) with the same class "
-            f"count. Received: output shapes {shapes}."
+            "`model` must have outputs that are all (batch, classes) with the same class count. "
+            f"Received: output shapes {shapes}."
         )
     if len(model.inputs) != 1:
         raise InputError(
@@ -92,7 +93,8 @@ def collect_logits(model, batches):
     # An open batch axis: one trace serves the last, smaller batch too.
     @tf.function(input_signature=[tf.TensorSpec((None, *images.shape[1:]), images.dtype)])
     def predict(images):
-        return tf.stack([tf.cast(exit, tf.float32) for exit in model(images, training=False)])
+        exits = keras.tree.flatten(model(images, training=False))
+        return tf.stack([tf.cast(exit, tf.float32) for exit in exits])
 
     logits, labels = [], []
     for batch_images, batch_labels in batches:
@@ -148,7 +150,7 @@ def budgeted(validation_logits, test_logits, test_labels, costs, measure="max_pr
     """The accuracy and mean cost at each budget `p` = 1/20, 2/20, …, 39/20.
 
     Thresholds come from the validation samples; everything reported is measured on the test
-    samples.
+    samples. All budgets of a network with one exit are the same: it has one row, of `p` = 1.
 
     Args:
         validation_logits: float `(exits, samples, classes)`.
@@ -181,7 +183,7 @@ def budgeted(validation_logits, test_logits, test_labels, costs, measure="max_pr
     lazy_macs = np.array([cost.lazy_macs for cost in costs], "float64")
 
     rows = []
-    for p in BUDGETS:
+    for p in BUDGETS if num_exits > 1 else (1.0,):
         fractions = exit_fractions(p, num_exits)
         thresholds = thresholds_for_budget(validation_confidences, fractions)
         exits = choose_exits(test_confidences, thresholds)
@@ -220,13 +222,13 @@ def percent(right):
     return 100.0 * float(np.mean(right))
 
 
-def check_logits(argument, logits, networks="exits"):
+def check_logits(argument, logits, networks="exits", *, least=1):
     """Refuses logits that are not `(networks, samples, classes)` or not finite."""
     shape = np.shape(logits)
-    if len(shape) != 3 or shape[0] < 2 or shape[1] < 1 or shape[2] < 2:
+    if len(shape) != 3 or shape[0] < least or shape[1] < 1 or shape[2] < 2:
         raise InputError(
-            f"`{argument}` must be ({networks}, samples, classes) with at least 2 {networks}, "
-            f"1 sample and 2 classes. Received: shape={shape}."
+            f"`{argument}` must be ({networks}, samples, classes) with at least {least} "
+            f"{networks}, 1 sample and 2 classes. Received: shape={shape}."
         )
     if not np.all(np.isfinite(logits)):
         raise InputError(

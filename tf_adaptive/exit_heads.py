@@ -11,17 +11,17 @@ def linear_exits(model):
     """The linear layer of every exit, and the features it reads.
 
     Args:
-        model: functional `keras.Model` with K exits, as `split_stages` takes.
+        model: functional `keras.Model` with K ≥ 2 exits, as `split_stages` takes.
 
     Returns:
         List of K pairs: a `keras.layers.Dense`, a symbolic tensor `(batch, features)`.
 
     Raises:
-        InputError: what `split_stages` raises of the outputs; an exit that is not a
+        InputError: what `exit_tensors` raises of the outputs; an exit that is not a
             `keras.layers.Dense` without activation.
     """
     exits = []
-    for number, logits in enumerate(exit_tensors(model), start=1):
+    for number, logits in enumerate(exit_tensors(model, least=2), start=1):
         node = producer(logits)
         layer = node.operation
         is_linear = isinstance(layer, keras.layers.Dense) and (

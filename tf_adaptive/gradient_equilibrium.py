@@ -51,7 +51,7 @@ class _BalancedNetwork(keras.Model):
 
     def __init__(self, model, *, form, name):
         check_choice("form", form, FORMS)
-        exit_tensors(model)
+        exit_tensors(model, least=2)
         config = {"model": keras.saving.serialize_keras_object(model), "form": form, "name": name}
         model = open_nested(model)
         rescaled = _Rescaled(model, form)

@@ -6,20 +6,21 @@ from keras.src.models.functional import Functional
 from tf_adaptive.errors import InputError
 
 
-def exit_tensors(model):
+def exit_tensors(model, *, least=1):
     """The exits of a functional model, cheapest first, checked.
 
     Args:
-        model: functional `keras.Model` whose outputs are a list of K ≥ 2 logits
-            `(batch, classes)`.
+        model: functional `keras.Model` whose outputs are a list of K logits `(batch, classes)`;
+            one alone may come without a list.
+        least: how many exits there must be.
 
     Returns:
         List of K symbolic tensors.
 
     Raises:
-        InputError: the model is not functional, has one output, a dictionary of outputs (whose
-            order would be that of the text of its keys), or outputs that are not logits over
-            the same classes.
+        InputError: the model is not functional, has fewer than `least` outputs, a dictionary of
+            outputs (whose order would be that of the text of its keys), or outputs that are not
+            logits over the same classes.
     """
     if not is_functional(model):
         raise InputError(
@@ -33,9 +34,9 @@ def exit_tensors(model):
             f"Received: a dictionary of {sorted(structure)}"
         )
     exits = keras.tree.flatten(structure)
-    if len(exits) < 2:
+    if len(exits) < least:
         raise InputError(
-            "`model` must have two outputs or more, one per exit. "
+            f"`model` must have {least} outputs or more, one per exit. "
             f"Received: {model.name!r} with {len(exits)}"
         )
     shapes = [tuple(logits.shape) for logits in exits]

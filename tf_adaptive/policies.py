@@ -55,16 +55,16 @@ def exit_fractions(p, num_exits):
 
     Args:
         p: a positive number.
-        num_exits: K, at least 2.
+        num_exits: K.
 
     Returns:
         A float64 array `(exits,)` that sums to 1.
 
     Raises:
-        InputError: `p` not positive or too large for its powers, fewer than two exits.
+        InputError: `p` not positive or too large for its powers, no exits.
     """
-    if num_exits < 2:
-        raise InputError(f"`num_exits` must be at least 2. Received: num_exits={num_exits}.")
+    if num_exits < 1:
+        raise InputError(f"`num_exits` must be at least 1. Received: num_exits={num_exits}.")
     with np.errstate(over="ignore", under="ignore"):
         powers = np.power(float(p), np.arange(1, num_exits + 1))
     if not (p > 0 and powers.sum() > 0 and np.isfinite(powers.sum())):
@@ -141,8 +141,8 @@ def choose_exits(confidences, thresholds):
     confidences = _check_confidences(confidences).astype("float32")
     num_exits = len(confidences)
     thresholds = check_thresholds(thresholds, num_exits)
-    leaves = confidences[:-1] >= thresholds[:, np.newaxis]
-    return np.where(leaves.any(axis=0), leaves.argmax(axis=0) + 1, num_exits)
+    leaves = confidences >= np.append(thresholds, np.float32(0))[:, np.newaxis]
+    return leaves.argmax(axis=0) + 1
 
 
 def check_thresholds(thresholds, num_exits):
@@ -171,9 +171,9 @@ def check_thresholds(thresholds, num_exits):
 
 def _check_confidences(confidences):
     values = _as_floats("confidences", confidences)
-    if values.ndim != 2 or len(values) < 2:
+    if values.ndim != 2 or len(values) < 1:
         raise InputError(
-            "`confidences` must be (exits, samples) with at least 2 exits. "
+            "`confidences` must be (exits, samples) with at least 1 exit. "
             f"Received: shape={values.shape}."
         )
     bad = ~((values >= 0) & (values <= 1))

@@ -1,4 +1,4 @@
-"""The report of a trained network: two tables and three figures in a folder."""
+"""The report of a trained network: two tables and the figures in a folder."""
 
 import csv
 import os
@@ -31,8 +31,8 @@ def write_report(
 
     The figures are `accuracy_against_macs.png`, `exits_along_budget.png` and
     `first_and_last_exit.png`; the last is drawn at the cheapest budget within half a point of
-    the last exit's accuracy. Each file is put in place whole; where anything fails before
-    that, none is.
+    the last exit's accuracy. A network with one exit has none of them. Each file is put in place
+    whole; where anything fails before that, none is.
 
     Args:
         directory: the folder, made when missing; a former report in it is replaced.
@@ -57,13 +57,15 @@ def write_report(
     budget_rows = budgeted(validation_logits, test_logits, test_labels, costs, measure)
     class_names = checked_class_names(class_names, test_logits.shape[-1])
 
-    figures = {
-        "accuracy_against_macs.png": plots.accuracy_against_macs(anytime_rows, budget_rows),
-        "exits_along_budget.png": plots.exits_along_budget(budget_rows),
-        "first_and_last_exit.png": _first_and_last_exit(
-            anytime_rows, budget_rows, test_logits, test_labels, pictures, class_names, measure
-        ),
-    }
+    figures = {}
+    if len(anytime_rows) > 1:
+        figures = {
+            "accuracy_against_macs.png": plots.accuracy_against_macs(anytime_rows, budget_rows),
+            "exits_along_budget.png": plots.exits_along_budget(budget_rows),
+            "first_and_last_exit.png": _first_and_last_exit(
+                anytime_rows, budget_rows, test_logits, test_labels, pictures, class_names, measure
+            ),
+        }
     tables = {
         "anytime.csv": anytime_table(anytime_rows),
         "budgeted.csv": budget_table(budget_rows, measure),

@@ -76,8 +76,8 @@ def split_stages(model):
     Layers are shared with `model`; nested models are opened up.
 
     Args:
-        model: functional `keras.Model`; its outputs are a list of K ≥ 2 logits
-            `(batch, classes)`, the exits in order of cost.
+        model: functional `keras.Model`; its outputs are a list of K logits
+            `(batch, classes)`, the exits in order of cost; of one exit, with or without a list.
 
     Returns:
         List of K `Stage`.

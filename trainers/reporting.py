@@ -19,8 +19,8 @@ from trainers.sparsity_reporting import report_sparsity
 def report_run(run_dir, *, measure="max_probability", batch_size=256, data_dir=None):
     """Evaluates a finished run, writes its `report/` and prints what it reached.
 
-    Of a network with several exits the exits and a budget; of a DRNet the resolutions, what is
-    chosen and what a random choice reaches; of a pruned network its zeros too.
+    Of a network with exits each of them and, of several, a budget; of a DRNet the resolutions,
+    what is chosen and what a random choice reaches; of a pruned network its zeros too.
 
     Args:
         run_dir: directory of a finished run.
@@ -45,7 +45,7 @@ def report_run(run_dir, *, measure="max_probability", batch_size=256, data_dir=N
 
 
 def _report_exits(run_dir, model, dataset, *, measure, batch_size):
-    """Evaluates a network with several exits, writes its report and prints exits and a budget."""
+    """Evaluates a network with exits, writes its report and prints exits and a budget."""
     validation_logits, _ = _logits(model, dataset, "validation", batch_size)
     test_logits, test_labels = _logits(model, dataset, "test", batch_size)
     directory = pathlib.Path(run_dir) / "report"
@@ -65,6 +65,9 @@ def _report_exits(run_dir, model, dataset, *, measure, batch_size):
             f"{row.exit:>4} {row.macs / 1e6:>9.2f} {row.lazy_macs / 1e6:>9.2f} "
             f"{row.parameters / 1e6:>13.2f} {row.accuracy_percent:>12.2f} %"
         )
+    if len(anytime_rows) == 1:
+        print(f"\nTables: {directory}")
+        return
     last = anytime_rows[-1]
     near = cheapest_budget(budget_rows, last.accuracy_percent - 0.5)
     print(

@@ -1,5 +1,6 @@
-"""The signatures of a network with several exits."""
+"""The signatures of a network with exits."""
 
+import keras
 import tensorflow as tf
 
 from tf_adaptive.early_exit import EarlyExit
@@ -7,6 +8,8 @@ from tf_adaptive.early_exit import EarlyExit
 
 def exit_signatures(model, preprocessing, thresholds, class_names, *, measure):
     """What the SavedModel of a network with K exits can be asked.
+
+    One with one exit has no signatures that take thresholds.
 
     Args:
         model: functional `keras.Model` with K exits and one image input.
@@ -39,7 +42,9 @@ def exit_signatures(model, preprocessing, thresholds, class_names, *, measure):
 
     def all_exits(images):
         images = preprocessing.images(images)
-        logits = unless_empty(images, lambda: model(images, training=False), model.outputs)
+        logits = unless_empty(
+            images, lambda: keras.tree.flatten(model(images, training=False)), model.outputs
+        )
         return {f"exit_{number}": exit for number, exit in enumerate(logits, start=1)}
 
     signatures = {
@@ -47,20 +52,21 @@ def exit_signatures(model, preprocessing, thresholds, class_names, *, measure):
             lambda images: at_own_thresholds(preprocessing.images(images)),
             [images],
         ),
-        "serving_thresholds": (
-            lambda images, thresholds: classify(preprocessing.images(images), thresholds),
-            [images, own],
-        ),
         "serving_bytes": (
             lambda encoded: at_own_thresholds(preprocessing.encoded(encoded)),
             [encoded],
         ),
-        "serving_bytes_thresholds": (
-            lambda encoded, thresholds: classify(preprocessing.encoded(encoded), thresholds),
-            [encoded, own],
-        ),
         "all_exits": (all_exits, [images]),
     }
+    if len(thresholds):
+        signatures["serving_thresholds"] = (
+            lambda images, thresholds: classify(preprocessing.images(images), thresholds),
+            [images, own],
+        )
+        signatures["serving_bytes_thresholds"] = (
+            lambda encoded, thresholds: classify(preprocessing.encoded(encoded), thresholds),
+            [encoded, own],
+        )
     takes = images
     for stage in early_exit.stages:
         signatures[f"stage_{stage.number}"] = (_stage_function(stage, preprocessing), [takes])

@@ -17,6 +17,15 @@ def exit_sections(anytime_table, point):
         anytime_table: rows of the run's `anytime.csv`, dictionaries of text.
         point: `savedmodels.operating_point.OperatingPoint`.
     """
+    if len(anytime_table) == 1:
+        (row,) = anytime_table
+        return [
+            "## Cost and accuracy",
+            f"One exit: {_millions(row['macs'])} million MACs an image, "
+            f"{_millions(row['parameters'])} million parameters, "
+            f"{_percent(row['accuracy_percent'])} on the test images. The confidence is "
+            f"`{point.measure}`.",
+        ]
     rows = [
         (
             row["exit"],

@@ -96,7 +96,7 @@ def export_run(
 
 
 def _exits(run_dir, model, preprocessing, class_names, choice, policy):
-    """Signatures, sections of the card, and description of a network with several exits."""
+    """Signatures, sections of the card, and description of a network with exits."""
     anytime_table, budget_table = read_exit_report(run_dir, len(model.outputs))
     point = choose_operating_point(anytime_table, budget_table, **choice)
     signatures = exit_signatures(

@@ -17,11 +17,18 @@ TEST_IMAGES = 60
 
 @dataclasses.dataclass(frozen=True)
 class Network:
-    """The network of `finished_run`, and what it says of the first test images."""
+    """The network of `finished_run`, and what it says of the first test images.
+
+    Attributes:
+        pictures: those images, uint8.
+        images: the same, normalised.
+        logits: `(exits, images, classes)`.
+    """
 
     model: keras.Model
     dataset: ImageDataset
     pictures: list[np.ndarray]
+    images: np.ndarray
     logits: np.ndarray
 
 
@@ -29,8 +36,10 @@ class Network:
 def network(finished_run):
     config, model = load_finished_run(finished_run)
     dataset = load_run_dataset(config)
-    logits, _ = collect_logits(model, dataset.batches("test", TEST_IMAGES).take(1))
-    return Network(model, dataset, dataset.pictures("test", range(TEST_IMAGES)), logits)
+    first = dataset.batches("test", TEST_IMAGES).take(1)
+    logits, _ = collect_logits(model, first)
+    ((images, _),) = first.as_numpy_iterator()
+    return Network(model, dataset, dataset.pictures("test", range(TEST_IMAGES)), images, logits)
 
 
 @pytest.fixture(scope="session")

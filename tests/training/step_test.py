@@ -150,11 +150,37 @@ def test_is_finite_sees_weights_and_loss():
     assert not step.is_finite()
 
 
+def test_one_exit_learns_as_in_a_list():
+    keras.utils.set_random_seed(0)
+    images, labels = batch()
+    features = keras.layers.Flatten()(keras.Input((1, 1, 5)))
+    layer = keras.layers.Dense(3)
+    layer(features)
+    before = layer.get_weights()
+    learned = []
+    for in_a_list in (False, True):
+        layer.set_weights(before)
+        inputs = keras.Input((1, 1, 5))
+        logits = layer(keras.layers.Flatten()(inputs))
+        model = keras.Model(inputs, [logits] if in_a_list else logits)
+        step = TrainStep(model, sgd(constant(0.2)), cross_entropy)
+        step(images, labels)
+        assert step.metrics().keys() == {"loss", "train_accuracy_exit_1"}
+        right = np.argmax(model(images), axis=-1) == labels
+        assert step.validate([(images, labels)]) == {"validation_accuracy_exit_1": right.mean()}
+        learned.append(layer.get_weights())
+    gradient, _ = gradients(before, images, labels)
+    # Nesterov's first step is one of 1 + momentum.
+    np.testing.assert_allclose(learned[0][0], before[0] - 0.2 * 1.9 * gradient, rtol=1e-5)
+    for ours, theirs in zip(*learned, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
 def test_bad_arguments():
-    images = keras.Input((8, 8, 1))
-    one_exit = keras.Model(images, keras.layers.Flatten()(images))
-    with pytest.raises(InputError, match="two or more outputs. Received: 1 inputs and 1 outputs"):
-        TrainStep(one_exit, sgd(constant(0.1)), cross_entropy)
+    images = keras.Input((8, 8, 1)), keras.Input((8, 8, 1))
+    two_inputs = keras.Model(images, keras.layers.Flatten()(images[0] + images[1]))
+    with pytest.raises(InputError, match="one input, the images. Received: 2 inputs"):
+        TrainStep(two_inputs, sgd(constant(0.1)), cross_entropy)
     for weight_decay in (-1e-4, np.nan):
         with pytest.raises(InputError, match="`weight_decay` must be finite and at least 0"):
             TrainStep(tiny_model(), sgd(constant(0.1)), cross_entropy, weight_decay=weight_decay)

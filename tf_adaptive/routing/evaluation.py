@@ -131,7 +131,7 @@ def compare_choices(logits, choices, labels, resolutions, branch_macs, predictor
             not finite, choices that are no resolution, resolutions that repeat, or costs that
             are no whole numbers.
     """
-    check_logits("logits", logits, networks="resolutions")
+    check_logits("logits", logits, networks="resolutions", least=2)
     check_labels(labels, logits)
     num_resolutions, num_samples, _ = logits.shape
     _check_resolutions(resolutions, branch_macs, num_resolutions)

@@ -1,5 +1,6 @@
-"""What happens to one batch of a network with several exits, in training and in validation."""
+"""What happens to one batch of a network with exits, in training and in validation."""
 
+import keras
 import numpy as np
 import tensorflow as tf
 
@@ -15,7 +16,7 @@ class TrainStep(GradientStep):
 
     Args:
         model: a functional model with one image input and a list of K outputs
-            `(batch, classes)`, cheapest exit first.
+            `(batch, classes)`, cheapest exit first; one alone may come without a list.
         optimizer: a `keras.optimizers.Optimizer`.
         loss: a function of `labels`, integers `(batch,)`, and the list of K logits that gives
             the scalar to minimise, a mean over the batch.
@@ -26,7 +27,7 @@ class TrainStep(GradientStep):
         pruning: see `GradientStep`.
 
     Raises:
-        InputError: a model with one output or several inputs, or `weight_decay` out of range.
+        InputError: a model with several inputs, or `weight_decay` out of range.
     """
 
     def __init__(
@@ -40,10 +41,9 @@ class TrainStep(GradientStep):
         weight_decay=0.0,
         pruning=None,
     ):
-        if len(model.inputs) != 1 or len(model.outputs) < 2:
+        if len(model.inputs) != 1:
             raise InputError(
-                "`model` must have one input and two or more outputs. Received: "
-                f"{len(model.inputs)} inputs and {len(model.outputs)} outputs."
+                f"`model` must have one input, the images. Received: {len(model.inputs)} inputs."
             )
         self._loss = loss
         self._teacher = teacher
@@ -79,13 +79,14 @@ class TrainStep(GradientStep):
     def _train_on(self, images, labels):
         taught = [] if self._teacher is None else [self._teacher(images, training=False)]
         with tf.GradientTape() as tape:
-            logits = self.model(images, training=True)
+            logits = keras.tree.flatten(self.model(images, training=True))
             loss = self._loss(labels, logits, *taught)
         self._descend(tape, loss, labels)
         self._correct.assign_add(_correct_per_exit(labels, logits))
 
     def _count_correct_in(self, images, labels):
-        return _correct_per_exit(labels, self.model(images, training=False))
+        logits = keras.tree.flatten(self.model(images, training=False))
+        return _correct_per_exit(labels, logits)
 
 
 def _correct_per_exit(labels, logits):

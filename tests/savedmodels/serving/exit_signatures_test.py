@@ -36,6 +36,28 @@ def signatures(models):
     return models.signatures("exits", 1)
 
 
+def test_one_exit():
+    keras.utils.set_random_seed(0)
+    images = keras.Input((8, 8, 1))
+    features = keras.layers.Conv2D(4, 3, activation="relu")(images)
+    features = keras.layers.GlobalAveragePooling2D()(features)
+    model = keras.Model(images, keras.layers.Dense(3)(features))
+    preprocessing = Preprocessing(image_shape=(8, 8, 1), mean=[0], std=[1], center_crop=False)
+    signatures = exit_signatures(
+        model, preprocessing, [], ["a", "b", "c"], measure="max_probability"
+    )
+    assert signatures.keys() == {"serving_default", "serving_bytes", "all_exits", "stage_1"}
+    pixels = np.random.default_rng(0).integers(0, 256, (5, 8, 8, 1), np.uint8)
+    expected = np.asarray(model(pixels.astype("float32") / 255))
+    for name, logits in (("all_exits", "exit_1"), ("stage_1", "logits")):
+        function, _ = signatures[name]
+        assert_close(np.asarray(function(tf.constant(pixels))[logits]), expected)
+        assert function(tf.constant(pixels[:0]))[logits].shape == (0, 3)
+    answer = signatures["serving_default"][0](tf.constant(pixels))
+    assert answer["exit"].numpy().tolist() == [1] * 5
+    assert answer["class"].numpy().tolist() == expected.argmax(-1).tolist()
+
+
 def assert_close(actual, expected):
     """Equal within 1e-5 of the largest."""
     assert actual.shape == expected.shape

@@ -13,29 +13,38 @@ from savedmodels.tflite.files import write_files
 from savedmodels.tflite.flatbuffer_checks import operations, read_flatbuffer
 from savedmodels.tflite.resolution_signatures import resolution_signatures, with_batch_norm_apart
 from tests.savedmodels.conftest import TEST_IMAGES
-from tf_adaptive import DRNet
+from tests.savedmodels.tflite.bounds import check_logits, half, with_weights
+from tf_adaptive import DRNet, fold_batch_norm
 from tf_adaptive.evaluation import percent
+from tf_adaptive.models.drnet import logits_at
 from tf_adaptive.routing.evaluation import collect_routed
 
 NAMES = ["classify_12", "classify_16", "classify_24", "predict_resolution"]
-# As those of a network with exits, see conversion_test.py.
-TOLERANCES = {"drnet_parts": 1e-5, "drnet_float32": 1e-5, "drnet_float16": 5e-3, "drnet_int8": 1.0}
 
 
 def test_every_resolution_and_the_choice_are_the_keras_model_s(drnet_folder, drnet):
     model, dataset, pictures = drnet
     images, _ = next(iter(dataset.batches("test", TEST_IMAGES)))
+    precision = drnet_folder.name.removeprefix("drnet_").replace("parts", "float32")
     runner = ResolutionRunner(drnet_folder)
-    tolerance = TOLERANCES[drnet_folder.name]
     received = np.stack([runner.all_resolutions(picture) for picture in pictures], axis=1)
-    for resolution, logits in zip(model.resolutions, received, strict=True):
-        expected = model.branch_logits(images, resolution)
-        np.testing.assert_allclose(logits, expected, rtol=0, atol=tolerance)
+    preferences = np.stack([runner.preferences(picture) for picture in pictures])
+    expected = model.every_resolution()(images)
+    choice = logits_at(model.predictor, images, model.predictor_resolution)
+    np.testing.assert_array_equal(np.argmax(choice, axis=-1), model.choose(images))
+    if precision == "float16":
+        expected = [
+            logits_at(with_weights(with_batch_norm_apart(branch), half), images, resolution)
+            for branch, resolution in zip(model.branches, model.resolutions, strict=True)
+        ]
+        predictor = with_weights(fold_batch_norm(model.predictor), half)
+        choice = logits_at(predictor, images, model.predictor_resolution)
+    for ours, theirs in zip(received, expected, strict=True):
+        check_logits(ours, np.array(theirs), precision=precision)
+    check_logits(preferences, np.array(choice), precision=precision)
+    # The numbers are those of networks that say something.
     assert np.ptp(received) > 1
-    choices = np.array([runner.preferences(picture).argmax() for picture in pictures])
-    if tolerance < 0.1:
-        np.testing.assert_array_equal(choices, model.choose(images))
-        assert len(set(choices)) > 1
+    assert len(set(preferences.argmax(-1))) > 1
 
 
 def test_the_folder(drnet_folder):
