@@ -82,6 +82,7 @@ def main():
         dataset,
         augmented_passes=_AUGMENTED_PASSES.value,
         seed=second_run.SEED.value,
+        folder=_RUN_DIR.value,
         shown=shown,
     )
     second_run.train_to_end(

@@ -1,4 +1,7 @@
-"""Features in memory, as training sees images."""
+"""Features that were computed before, as training sees images."""
+
+import os
+import tempfile
 
 import numpy as np
 import tensorflow as tf
@@ -6,23 +9,50 @@ import tensorflow as tf
 from tf_adaptive.errors import InputError, check_choice, check_whole
 
 
-def collect_features(backbone, batches):
+def collect_features(backbone, batches, *, on_disk_in=None, count=None):
     """Runs a model in inference over batches.
 
     Args:
         backbone: `keras.Model` from images to one tensor `(batch, features)`.
         batches: iterable of `(images, labels)`.
+        on_disk_in: None to keep the features in memory, or the folder of a file without a name
+            that they are kept in, which is gone with the program, however that ends.
+        count: number of images in the batches, for the file.
 
     Returns:
         float32 `(images, features)` and int32 `(images,)`, in the batches' order.
+
+    Raises:
+        InputError: no file can be written in the folder.
     """
     run = tf.function(
         lambda images: backbone(images, training=False),
         input_signature=[tf.TensorSpec((None, *backbone.input_shape[1:]))],
     )
-    pairs = [(run(images).numpy(), np.asarray(labels)) for images, labels in batches]
-    features, labels = zip(*pairs, strict=True)
-    return np.concatenate(features), np.concatenate(labels)
+    pairs = ((run(images).numpy(), np.asarray(labels)) for images, labels in batches)
+    if on_disk_in is None:
+        features, labels = zip(*pairs, strict=True)
+        return np.concatenate(features), np.concatenate(labels)
+    stored, labels = _array_on_disk(on_disk_in, (count, backbone.output_shape[-1])), []
+    for features, batch_labels in pairs:
+        first = sum(map(len, labels))
+        stored[first : first + len(features)] = features
+        labels.append(batch_labels)
+    return stored, np.concatenate(labels)
+
+
+def _array_on_disk(folder, shape):
+    """float32, in a file that has no name."""
+    try:
+        with tempfile.TemporaryFile(dir=folder) as file:
+            # Taken now, so that a disk that is too small is found before the work is done.
+            os.posix_fallocate(file.fileno(), 0, 4 * int(np.prod(shape)))
+            return np.memmap(file, "float32", "r+", shape=shape)
+    except OSError as error:
+        raise InputError(
+            f"Features of {4 * np.prod(shape) / 1e9:.1f} GB must fit on the disk of the run. "
+            f"Received: {folder} ({error.strerror})"
+        ) from error
 
 
 class FeatureDataset:
@@ -54,14 +84,28 @@ class FeatureDataset:
         features, labels = self._passes[epoch % len(self._passes)]
         order = np.random.default_rng((seed, epoch)).permutation(len(labels))
         order = order[first_batch * batch_size :]
-        return _batches(features[order], labels[order], batch_size)
+        return _batches(features, labels, order, batch_size)
 
     def batches(self, split, batch_size):
         """Batches of one split in a fixed order; see `ImageDataset.batches`."""
         check_choice("split", split, self._splits)
         check_whole("batch_size", batch_size, least=1)
-        return _batches(*self._splits[split], batch_size)
+        features, labels = self._splits[split]
+        return _batches(features, labels, np.arange(len(labels)), batch_size)
 
 
-def _batches(features, labels, batch_size):
-    return tf.data.Dataset.from_tensor_slices((features, labels)).batch(batch_size)
+def _batches(features, labels, order, batch_size):
+    """Batches of rows in that order, read when they are asked for."""
+
+    def rows(positions):
+        return features[positions], labels[positions]
+
+    def read(positions):
+        batch = tf.numpy_function(rows, [positions], (tf.float32, tf.int32))
+        return [
+            tf.ensure_shape(tensor, (None, *shape))
+            for tensor, shape in zip(batch, (features.shape[1:], ()), strict=True)
+        ]
+
+    positions = tf.data.Dataset.from_tensor_slices(order).batch(batch_size)
+    return positions.map(lambda p: tuple(read(p))).prefetch(tf.data.AUTOTUNE)

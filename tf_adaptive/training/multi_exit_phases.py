@@ -15,6 +15,7 @@ from tf_adaptive.training.schedules import learning_rate_schedule
 from tf_adaptive.training.step import TrainStep
 
 FEATURE_BATCH_SIZE = 256
+MOST_BYTES_IN_MEMORY = 2 * 10**9
 
 
 def phase_1_step(
@@ -124,15 +125,16 @@ def phase_2_step(heads, teacher, rate, *, alpha, temperature, momentum, nesterov
     )
 
 
-def feature_passes(backbone, dataset, *, augmented_passes, seed, shown=None):
+def feature_passes(backbone, dataset, *, augmented_passes, seed, folder, shown=None):
     """Runs a frozen backbone over the images, for training exits on what it gives.
 
     Args:
-        backbone: of `phase_2_networks`.
+        backbone: of `phase_2_networks` or of `tf_adaptive.exits.frozen.split_frozen`.
         dataset: `ImageDataset`.
         augmented_passes: number of passes over augmented training images; 0 for one over them as
             they are.
         seed: what order and augmentation are drawn from.
+        folder: where features of more than `MOST_BYTES_IN_MEMORY` are kept while they are needed.
         shown: None, or a function of batches, their split and what they are for, which gives the
             batches again and may show how far they are.
 
@@ -140,8 +142,16 @@ def feature_passes(backbone, dataset, *, augmented_passes, seed, shown=None):
         `FeatureDataset`.
     """
 
+    images = max(1, augmented_passes) * dataset.sizes["train"] + dataset.sizes["validation"]
+    on_disk = 4 * backbone.output_shape[-1] * images > MOST_BYTES_IN_MEMORY
+
     def collected(batches, split, what):
-        return collect_features(backbone, shown(batches, split, what) if shown else batches)
+        return collect_features(
+            backbone,
+            shown(batches, split, what) if shown else batches,
+            on_disk_in=folder if on_disk else None,
+            count=dataset.sizes[split],
+        )
 
     if augmented_passes:
         passes = [

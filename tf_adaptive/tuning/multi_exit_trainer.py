@@ -1,5 +1,7 @@
 """Both phases of a network with several exits as the training of a trial."""
 
+import pathlib
+
 import keras
 import numpy as np
 
@@ -118,7 +120,13 @@ class MultiExitTrainer:
             temperature=values["distillation_temperature"],
             **{name: self._descent[name] for name in ("momentum", "nesterov", "weight_decay")},
         )
-        features = feature_passes(backbone, self._dataset, augmented_passes=1, seed=self._seed)
+        features = feature_passes(
+            backbone,
+            self._dataset,
+            augmented_passes=1,
+            seed=self._seed,
+            folder=pathlib.Path(directory).parent,
+        )
         train_or_resume(
             step,
             features,
