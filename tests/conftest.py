@@ -79,3 +79,20 @@ def finished_drnet(tmp_path_factory):
     finished = run_program("trainers.train_drnet", *DRNET_TRAINING, "--run_dir", run_dir)
     assert finished.status == 0, finished.stderr
     return run_dir
+
+
+# Two epochs of eight steps.
+STATIC_TRAINING = (
+    *("--dataset", "digits", "--backbone", "resnet8_grey", "--weights", "none"),
+    *("--train_size", "128", "--validation_size", "64"),
+    *("--batch_size", "16", "--epochs", "2", "--learning_rate", "0.05"),
+)
+
+
+@pytest.fixture(scope="session")
+def static_run(tmp_path_factory):
+    """The directory of the run of a network with one exit; copy it to change it."""
+    run_dir = tmp_path_factory.mktemp("runs") / "static"
+    finished = run_program("trainers.train_static", *STATIC_TRAINING, "--run_dir", run_dir)
+    assert finished.status == 0, finished.stderr
+    return run_dir

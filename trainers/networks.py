@@ -13,6 +13,7 @@ _RECIPES = {
     "cifar": {"epochs": 300, "batch_size": 64, "drop_shares": (1 / 2, 3 / 4)},
     "imagenet": {"epochs": 90, "batch_size": 256, "drop_shares": (1 / 3, 2 / 3)},
 }
+_LARGEST_CIFAR_SIDE = 64
 _NESTEROV = {"msdnet": True, "ranet": False}
 
 # Programs that build a network adopt these with `flags.adopt_module_key_flags`.
@@ -65,6 +66,15 @@ def published_recipe(model, preset):
     """
     stem = network_class(model, preset).presets[preset]["stem"]
     return _RECIPES[stem] | {"nesterov": _NESTEROV[model]}
+
+
+def recipe_for_images(image_shape):
+    """How networks for images of that shape are published to be trained, see `published_recipe`.
+
+    CIFAR's recipe up to 64 pixels a side, ImageNet's from there on.
+    """
+    stem = "cifar" if max(image_shape[:2]) <= _LARGEST_CIFAR_SIDE else "imagenet"
+    return _RECIPES[stem] | {"nesterov": True}
 
 
 def check_is_preset(model, config):

@@ -95,7 +95,7 @@ def read_report(run_dir, table):
 
 
 def load_run_dataset(config, *, data_dir=None):
-    """The data set a run was trained on, split as it was.
+    """The data set a run was trained on, split as it was and as its network takes it.
 
     Args:
         config: the run's settings.
@@ -111,10 +111,15 @@ def load_run_dataset(config, *, data_dir=None):
             "The config.json of a run must hold every setting of its data. "
             f"Received: one without {', '.join(missing)}."
         )
-    return load_dataset(
+    dataset = load_dataset(
         config["dataset"],
         data_dir=data_dir or config["data_dir"],
         **{name: config[name] for name in names[2:]},
+    )
+    if "image_shape" not in config:
+        return dataset
+    return dataset.seen_with(
+        channels=config["image_shape"][-1], mean=config.get("mean"), std=config.get("std")
     )
 
 

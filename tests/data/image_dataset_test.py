@@ -135,3 +135,74 @@ def test_bad_split_position_and_batch_size(dataset):
         dataset.pictures("test", [3, 10])
     with pytest.raises(InputError, match="`indices` must be from 0 to 9 .*Received: -1"):
         dataset.pictures("test", [-1])
+
+
+@pytest.fixture(scope="module")
+def grey():
+    images = np.random.default_rng(0).integers(0, 256, (60, 8, 8, 1)).astype("uint8")
+    labels = np.arange(60) % 2
+    return array_dataset(
+        "grey",
+        class_names=["a", "b"],
+        training=(images[:50], labels[:50]),
+        test=(images[50:], labels[50:]),
+        train_size=None,
+        validation_size=None,
+        seed=0,
+        flip=True,
+    )
+
+
+def test_grey_images_seen_in_colour(grey):
+    colour = grey.seen_with(channels=3)
+    assert (colour.image_shape, grey.image_shape) == ((8, 8, 3), (8, 8, 1))
+    assert (colour.mean, colour.std) == (grey.mean * 3, grey.std * 3)
+    for batches, others in (
+        (grey.batches("test", 4), colour.batches("test", 4)),
+        (
+            grey.training_batches(8, epoch=1, seed=2, first_batch=1),
+            colour.training_batches(8, epoch=1, seed=2, first_batch=1),
+        ),
+    ):
+        ours, theirs = collect(batches), collect(others)
+        assert_equal_batches(
+            [(np.repeat(images, 3, -1), labels) for images, labels in ours], theirs
+        )
+    for picture, other in zip(
+        grey.pictures("test", [3, 0]), colour.pictures("test", [3, 0]), strict=True
+    ):
+        np.testing.assert_array_equal(np.repeat(picture, 3, -1), other)
+        assert other.dtype == np.uint8
+    assert colour.description()["image_shape"] == [8, 8, 3]
+
+
+def test_seen_with_another_mean_and_std(grey, dataset):
+    seen = grey.seen_with(channels=3, mean=(0.1, 0.2, 0.3), std=(1, 2, 4))
+    ((images, _),) = collect(seen.batches("test", 10))
+    pixels = np.stack(seen.pictures("test", range(10)))
+    np.testing.assert_allclose(
+        images, (pixels / 255 - [0.1, 0.2, 0.3]) / [1, 2, 4], rtol=1e-5, atol=1e-6
+    )
+    assert (seen.description()["mean"], seen.description()["std"]) == ([0.1, 0.2, 0.3], [1, 2, 4])
+    same = dataset.seen_with()
+    assert same.description() == dataset.description()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"channels": 2}, "`channels` must be 1 or 3 for the images of 'grey'"),
+        ({"mean": (0.5,) * 3}, "`mean` must be 1 finite numbers"),
+        ({"channels": 3, "std": (1,)}, "`std` must be 3 finite numbers"),
+        ({"std": (0.0,)}, "`std` must be above 0"),
+        ({"mean": (float("nan"),)}, "`mean` must be 1 finite numbers"),
+    ],
+)
+def test_refuses_to_be_seen_otherwise(grey, arguments, message):
+    with pytest.raises(InputError, match=message):
+        grey.seen_with(**arguments)
+
+
+def test_colour_images_stay_in_colour(dataset):
+    with pytest.raises(InputError, match="`channels` must be 3 for the images"):
+        dataset.seen_with(channels=1)

@@ -3,58 +3,171 @@ import numpy as np
 import pytest
 from keras import layers
 
-from tests.exits.backbones import residual_classifier
 from tf_adaptive import InputError
-from tf_adaptive.exits.logits import without_final_activation
-
-IMAGES = np.random.default_rng(0).standard_normal((4, 16, 16, 3)).astype("float32")
-
-
-def with_layer(layer):
-    model = residual_classifier()
-    return keras.Model(model.input, layer(model.output))
+from tf_adaptive.exits.logits import with_classes, without_final_activation
+from tf_adaptive.graph import calls_before
 
 
-def test_logits_stay_as_they_are():
-    model = residual_classifier()
-    assert without_final_activation(model) == (model, None)
+def classifier(end):
+    """Two convolutions, and the end that a function makes of their 3×3 map."""
+    keras.utils.set_random_seed(0)
+    images = keras.Input((8, 8, 3))
+    features = layers.Conv2D(4, 3, strides=2, activation="relu")(images)
+    return keras.Model(images, end(layers.Conv2D(6, 1, name="below")(features)))
 
 
-@pytest.mark.parametrize("activation", ["softmax", "sigmoid"])
-def test_the_activation_of_the_last_layer_is_taken_off(activation):
-    model = residual_classifier(activation=activation)
-    logits, name = without_final_activation(model)
-    assert name == activation
-    assert [layer.name for layer in logits.layers] == [layer.name for layer in model.layers]
-    answer = getattr(keras.ops, activation)(logits(IMAGES))
-    np.testing.assert_array_equal(answer, model(IMAGES))
+def pooled(features):
+    return layers.GlobalAveragePooling2D()(features)
+
+
+def one_place(features):
+    return layers.GlobalAveragePooling2D(keepdims=True)(features)
+
+
+def softmax_of(logits):
+    exponentials = np.exp(logits - logits.max(-1, keepdims=True))
+    return exponentials / exponentials.sum(-1, keepdims=True)
+
+
+def sigmoid_of(logits):
+    return 1 / (1 + np.exp(-logits))
+
+
+IMAGES = np.random.default_rng(0).normal(size=(5, 8, 8, 3)).astype("float32")
+ENDS = {
+    "dense": lambda x: layers.Dense(4, activation="softmax")(pooled(x)),
+    "dense_sigmoid": lambda x: layers.Dense(4, activation="sigmoid")(pooled(x)),
+    "activation": lambda x: layers.Activation("softmax")(layers.Dense(4)(pooled(x))),
+    "softmax": lambda x: layers.Softmax()(layers.Dense(4)(pooled(x))),
+    "axis_by_number": lambda x: layers.Softmax(axis=1)(layers.Dense(4)(pooled(x))),
+    "operation": lambda x: keras.ops.softmax(layers.Dense(4)(pooled(x))),
+    "sigmoid_operation": lambda x: keras.ops.sigmoid(layers.Dense(4)(pooled(x))),
+    "behind_a_reshape": lambda x: layers.Activation("softmax")(
+        layers.Reshape((4,))(layers.Conv2D(4, 1)(one_place(x)))
+    ),
+    "before_a_flatten": lambda x: layers.Flatten()(
+        layers.Conv2D(4, 1, activation="softmax")(one_place(x))
+    ),
+    "dropout_between": lambda x: layers.Softmax()(layers.Dropout(0.5)(layers.Dense(4)(pooled(x)))),
+    "pooled_maps": lambda x: layers.Softmax()(pooled(layers.Conv2D(4, 1)(x))),
+    "nested": lambda x: keras.Sequential([layers.Dense(4), layers.Softmax()])(pooled(x)),
+}
+
+
+@pytest.mark.parametrize("name", ENDS)
+def test_softmax_and_sigmoid_are_taken_off(name):
+    model = classifier(ENDS[name])
+    expected = "sigmoid" if "sigmoid" in name else "softmax"
+    logits_model, taken_off = without_final_activation(model)
+    assert taken_off == expected
+    logits = np.asarray(logits_model(IMAGES))
+    assert logits.shape == (5, 4)
+    assert np.abs(logits).max() > 0 and np.any(logits < 0)
+    probabilities = (sigmoid_of if taken_off == "sigmoid" else softmax_of)(logits)
+    np.testing.assert_allclose(probabilities, model(IMAGES), rtol=1e-5, atol=1e-7)
+    assert logits_model.get_layer("below") is model.get_layer("below")
+    assert [weight.shape for weight in logits_model.weights] == [
+        weight.shape for weight in model.weights
+    ]
+
+
+def test_logits_are_the_same_bits():
+    model = classifier(ENDS["dense"])
+    logits, _ = without_final_activation(model)
+    dense = model.layers[-1]
+    features = keras.Model(model.input, dense.input)(IMAGES)
+    expected = keras.ops.matmul(features, dense.kernel) + dense.bias
+    np.testing.assert_array_equal(logits(IMAGES), expected)
+    # The model itself is left as it was.
+    assert dense.activation is keras.activations.softmax
 
 
 @pytest.mark.parametrize(
-    "layer",
+    "end",
     [
-        layers.Softmax(),
-        layers.Activation("softmax"),
-        keras.ops.softmax,
-        keras.ops.sigmoid,
-        layers.Activation("sigmoid"),
+        lambda x: layers.Dense(4)(pooled(x)),
+        lambda x: layers.Activation("linear")(layers.Dense(4)(pooled(x))),
+        lambda x: layers.Flatten()(layers.Conv2D(4, 1)(one_place(x))),
+        lambda x: pooled(layers.Conv2D(4, 1)(x)),
+        lambda x: layers.Add()([layers.Dense(4)(pooled(x)), layers.Dense(4)(pooled(x))]),
     ],
 )
-def test_an_activation_of_its_own_is_taken_off(layer):
-    model = with_layer(layer)
-    logits, name = without_final_activation(model)
-    assert name in ("softmax", "sigmoid")
-    assert logits.outputs[0] is not model.outputs[0]
-    answer = getattr(keras.ops, name)(logits(IMAGES))
-    np.testing.assert_array_equal(answer, model(IMAGES))
+def test_a_network_of_logits_stays(end):
+    model = classifier(end)
+    same, taken_off = without_final_activation(model)
+    assert same is model
+    assert taken_off is None
 
 
-@pytest.mark.parametrize("layer", [layers.ReLU(), layers.Activation("tanh"), layers.LeakyReLU()])
-def test_what_is_no_logits_is_refused(layer):
-    with pytest.raises(InputError, match=f"must end in logits.*{layer.name!r}"):
-        without_final_activation(with_layer(layer))
+def test_a_sequential_model_becomes_functional():
+    model = keras.Sequential(
+        [keras.Input((8, 8, 3)), layers.Flatten(), layers.Dense(3, activation="softmax")]
+    )
+    logits, taken_off = without_final_activation(model)
+    assert taken_off == "softmax"
+    np.testing.assert_allclose(softmax_of(np.asarray(logits(IMAGES))), model(IMAGES), rtol=1e-5)
 
 
-def test_one_unit_is_refused():
-    with pytest.raises(InputError, match="two classes or more.*an output of 1"):
-        without_final_activation(residual_classifier(classes=1, activation="sigmoid"))
+@pytest.mark.parametrize(
+    ("end", "message"),
+    [
+        (
+            lambda x: layers.Dense(4, activation="relu", name="last")(pooled(x)),
+            "Received: 'last', a Dense with 'relu'",
+        ),
+        (
+            lambda x: layers.Activation("log_softmax", name="last")(layers.Dense(4)(pooled(x))),
+            "Received: 'last', a Activation with 'log_softmax'",
+        ),
+        (lambda x: layers.ReLU(name="last")(layers.Dense(4)(pooled(x))), "'last', a ReLU"),
+        (
+            lambda x: layers.Softmax()(layers.Dense(4, activation="tanh")(pooled(x))),
+            "a Dense with 'tanh'",
+        ),
+        (
+            lambda x: layers.Softmax()(layers.Dense(4, activation="softmax")(pooled(x))),
+            "a Dense with 'softmax'",
+        ),
+        (lambda x: layers.Softmax(axis=0)(layers.Dense(4)(pooled(x))), "a Softmax"),
+        (lambda x: layers.Dense(1, activation="sigmoid")(pooled(x)), "two classes or more"),
+        (lambda x: layers.Conv2D(4, 1)(x), "Received: the shape (None, 3, 3, 4)"),
+        (lambda x: [layers.Dense(4)(pooled(x)), layers.Dense(4)(pooled(x))], "2 outputs"),
+    ],
+)
+def test_refuses_what_ends_otherwise(end, message):
+    with pytest.raises(InputError) as error:
+        without_final_activation(classifier(end))
+    assert message in str(error.value)
+
+
+def test_refuses_what_is_no_functional_model():
+    class Subclassed(keras.Model):
+        def call(self, images):
+            return images
+
+    for model in (Subclassed(), keras.Sequential([layers.Dense(2)]), "model"):
+        with pytest.raises(InputError, match="must be a functional or sequential keras.Model"):
+            without_final_activation(model)
+    images = keras.Input((4,))
+    with pytest.raises(InputError, match="a layer that makes its logits. Received: none"):
+        without_final_activation(keras.Model(images, layers.Dropout(0.5)(images)))
+
+
+@pytest.mark.parametrize("name", ["dense", "behind_a_reshape", "before_a_flatten", "activation"])
+def test_other_classes_are_told_apart_on_the_same_features(name):
+    model = classifier(ENDS[name])
+    other = with_classes(model, 7)
+    assert other.output.shape == (None, 7)
+    assert other.get_layer("below") is model.get_layer("below")
+    dense = calls_before(other.outputs)[-1].operation
+    features = np.asarray(pooled(keras.Model(model.input, model.get_layer("below").output)(IMAGES)))
+    kernel, bias = dense.get_weights()
+    assert kernel.shape == (6, 7)
+    np.testing.assert_allclose(other(IMAGES), features @ kernel + bias, rtol=1e-4, atol=1e-6)
+
+
+def test_refuses_other_classes_where_no_layer_makes_logits_of_one_place():
+    with pytest.raises(InputError, match="a GlobalAveragePooling2D on"):
+        with_classes(classifier(ENDS["pooled_maps"]), 7)
+    with pytest.raises(InputError, match="`num_classes` must be a whole number from 2 on"):
+        with_classes(classifier(ENDS["dense"]), 1)

@@ -1,5 +1,7 @@
 """A data set as training and evaluation see it: batches of normalised images."""
 
+import copy
+
 import numpy as np
 import tensorflow as tf
 
@@ -45,6 +47,49 @@ class ImageDataset:
             "std": list(self.std),
             "sizes": dict(self.sizes),
         }
+
+    def seen_with(self, *, channels=None, mean=None, std=None):
+        """The same images as another network takes them.
+
+        Args:
+            channels: 3 to see grey images as colours, three equal channels that are made batch by
+                batch; None for the images' own.
+            mean, std: one number per channel, for pixels in [0, 1], in place of the data set's;
+                None for the data set's.
+
+        Returns:
+            An `ImageDataset`; this one stays as it is.
+
+        Raises:
+            InputError: other channels than the images' own or 3 of grey ones; not one mean and one
+                std above 0 for each.
+
+        Example:
+            >>> colour = load_dataset("fashion_mnist", image_size=32).seen_with(channels=3)
+            >>> colour.image_shape
+            (32, 32, 3)
+        """
+        own = self.image_shape[-1]
+        channels = own if channels is None else channels
+        if channels != own and (own, channels) != (1, 3):
+            raise InputError(
+                f"`channels` must be {own}{' or 3' if own == 1 else ''} for the images of "
+                f"{self.name!r}. Received: channels={channels}."
+            )
+        seen = copy.copy(self)
+        seen.image_shape = (*self.image_shape[:2], channels)
+        for argument, given in (("mean", mean), ("std", std)):
+            values = getattr(self, argument) * (channels // own) if given is None else given
+            values = tuple(float(value) for value in values)
+            if len(values) != channels or not np.all(np.isfinite(values)):
+                raise InputError(
+                    f"`{argument}` must be {channels} finite numbers, one per channel. "
+                    f"Received: {argument}={given}."
+                )
+            setattr(seen, argument, values)
+        if min(seen.std) <= 0:
+            raise InputError(f"`std` must be above 0. Received: std={std}.")
+        return seen
 
     def training_batches(self, batch_size, *, epoch, seed, first_batch=0):
         """Shuffled, augmented, normalised batches of one pass over the training images.
@@ -120,7 +165,8 @@ class ImageDataset:
                 f"`indices` must be from 0 to {self.sizes[split] - 1} for the {split} images. "
                 f"Received: {outside[0]}."
             )
-        return self._splits[split].pictures(indices)
+        pictures = self._splits[split].pictures(indices)
+        return [np.repeat(picture, self._repeats(), axis=-1) for picture in pictures]
 
     def object_scales(self, split):
         """How large the object in each image is, where the data set knows it.
@@ -139,7 +185,11 @@ class ImageDataset:
         return getattr(self._splits[split], "object_scales", None)
 
     def _normalized(self, batches):
+        repeats = self._repeats()
+
         def normalize(images, labels):
+            if repeats > 1:
+                images = tf.repeat(images, repeats, axis=-1)
             return normalized(images, self.mean, self.std), labels
 
         options = tf.data.Options()
@@ -149,6 +199,10 @@ class ImageDataset:
             .prefetch(tf.data.AUTOTUNE)
             .with_options(options)
         )
+
+    def _repeats(self):
+        """How many channels of what a network takes are made of one of the images."""
+        return self.image_shape[-1] // self._splits["train"].image_shape[-1]
 
 
 def normalized(images, mean, std):

@@ -9,7 +9,7 @@ import keras
 from tf_adaptive.errors import InputError, check_choice, check_whole
 from tf_adaptive.exits.heads import HEADS, conv_head, linear_head
 from tf_adaptive.exits.logits import without_final_activation
-from tf_adaptive.exits.places import classifier_graph, places_with_tensors
+from tf_adaptive.exits.places import places_with_tensors
 
 _TOKENS = ("mean", "first")
 
@@ -52,7 +52,7 @@ def attach_exits(model, num_exits=4, *, at=None, head="linear", tokens="mean"):
     if not callable(head):
         check_choice("head", head, HEADS)
     check_choice("tokens", tokens, _TOKENS)
-    graph, activation = without_final_activation(classifier_graph(model))
+    graph, activation = without_final_activation(model)
     if activation is not None:
         warnings.warn(
             f"The {activation} at the end of {model.name!r} is taken off: exits give logits",

@@ -8,7 +8,8 @@ import numpy as np
 import tensorflow as tf
 
 from tf_adaptive.errors import InputError
-from tf_adaptive.graph import calls_before, is_functional, open_nested, producer
+from tf_adaptive.exits.logits import classifier_graph
+from tf_adaptive.graph import calls_before, producer
 from tf_adaptive.profile import macs_of_calls
 from tf_adaptive.stages import tensor_names
 
@@ -74,35 +75,6 @@ def exit_places(model):
     return [place for place, _ in places_with_tensors(classifier_graph(model))]
 
 
-def classifier_graph(model):
-    """The functional model of a classifier with one output, nested models opened up.
-
-    Raises:
-        InputError: it is not functional, or its output is not `(batch, classes)`.
-    """
-    if type(model) is keras.Sequential and model.built:
-        model = keras.Model(model.inputs, model.outputs, name=model.name)
-    model = open_nested(_checked_classifier(model))
-    _check_channels_last(model)
-    return model
-
-
-def _checked_classifier(model):
-    if not is_functional(model):
-        raise InputError(
-            "`model` must be a functional keras.Model, whose graph can be cut: build it with "
-            f"keras.Model(inputs, outputs). Received: {type(model).__name__}"
-        )
-    outputs = keras.tree.flatten(model.output)
-    shape = tuple(outputs[0].shape)
-    if len(outputs) != 1 or len(shape) != 2 or shape[1] is None:
-        raise InputError(
-            "`model` must have one output, logits of shape (batch, classes). "
-            f"Received: {model.name!r} with {[tuple(output.shape) for output in outputs]}"
-        )
-    return model
-
-
 def _check_channels_last(model):
     for layer in model.layers:
         if getattr(layer, "data_format", "channels_last") == "channels_first":
@@ -117,7 +89,11 @@ def places_with_tensors(model):
 
     Args:
         model: as `classifier_graph` gives it.
+
+    Raises:
+        InputError: see `exit_places`.
     """
+    _check_channels_last(model)
     calls = calls_before(model.outputs)
     macs = macs_of_calls(model.inputs, calls)
     cuts = _cuts(model, calls, macs)

@@ -9,6 +9,7 @@ from tf_adaptive.layers.fake_quantization import (
     FakeQuantizedDense,
 )
 from tf_adaptive.layers.gradient_rescale import GradientRescale
+from tf_adaptive.layers.reorder_channels import ReorderChannels
 from tf_adaptive.layers.stop_gradient import StopGradient
 from tf_adaptive.layers.straight_through_gumbel import StraightThroughGumbel
 
@@ -20,6 +21,7 @@ __all__ = [
     "FakeQuantizedConvUnit",
     "FakeQuantizedDense",
     "GradientRescale",
+    "ReorderChannels",
     "StopGradient",
     "StraightThroughGumbel",
 ]

@@ -10,7 +10,6 @@ model.keras    the trained model; only a finished run has it
 import json
 import pathlib
 import platform
-import zipfile
 
 import keras
 import tensorflow as tf
@@ -18,6 +17,7 @@ import tensorflow as tf
 import tf_adaptive
 from tf_adaptive.errors import InputError
 from tf_adaptive.files import replaced_whole
+from tf_adaptive.keras_files import load_keras_file
 
 
 def start_run(run_dir, config):
@@ -114,17 +114,7 @@ def load_finished_run(run_dir):
             "`run_dir` must hold a finished run. "
             f"Received: {run_dir}, which has no model.keras yet; resume its training first."
         )
-    if not _is_whole_archive(path):
-        raise InputError(
-            f"The model file must be whole. Received: {path}, which is damaged; train it again."
-        )
-    try:
-        return config, keras.saving.load_model(path, compile=False)
-    except (KeyError, OSError, TypeError, ValueError) as error:
-        raise InputError(
-            f"The model file must be one that training wrote. Received: {path}, which Keras "
-            "cannot read; train it again."
-        ) from error
+    return config, load_keras_file(path, advice="train it again")
 
 
 def read_config(run_dir):
@@ -150,12 +140,3 @@ def read_config(run_dir):
             f"The settings of a run must be a JSON object. Received: {path}, which is not."
         )
     return config
-
-
-def _is_whole_archive(path):
-    """Whether all parts of a `.keras` file, a zip archive, are there with the right checksum."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return archive.testzip() is None
-    except (zipfile.BadZipFile, EOFError):
-        return False

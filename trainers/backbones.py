@@ -1,0 +1,300 @@
+"""The flags that name a network with one exit, and what they give, for programs that train it.
+
+Programs adopt the flags with `flags.adopt_module_key_flags`. --backbone is one of
+
+    keras_applications:MobileNetV2    a network of keras.applications
+    resnet18                          a preset of a network of tf_adaptive.models
+    path/model.keras                  a classifier that Keras saved
+    runs/mine                         the network of a finished run
+"""
+
+import dataclasses
+import inspect
+import pathlib
+from collections.abc import Callable
+
+import keras
+from absl import flags
+
+from tf_adaptive import models
+from tf_adaptive.errors import InputError, check_choice
+from tf_adaptive.exits.logits import with_classes, without_final_activation
+from tf_adaptive.graph import calls_before, open_nested, run_calls
+from tf_adaptive.keras_files import load_keras_file
+from tf_adaptive.layers import ReorderChannels
+from tf_adaptive.models.keras_applications import (
+    application_names,
+    application_preprocessing,
+    keras_application,
+    normalization_of,
+    preprocessing_of_mode,
+)
+from tf_adaptive.models.published_network import PublishedNetwork
+from tf_adaptive.training.run_directory import load_finished_run
+from tf_adaptive.weight_files import check_weight_file, load_weight_file
+from trainers import networks, program, training_flags
+
+_APPLICATIONS = "keras_applications:"
+_MODES = ("tf", "torch", "caffe", "raw")
+
+BACKBONE = flags.DEFINE_string(
+    "backbone",
+    None,
+    "keras_applications:NAME, a preset of a network with one exit, a .keras file, or a run_dir",
+    required=True,
+)
+WEIGHTS = flags.DEFINE_string(
+    "weights",
+    None,
+    "of a network that is built: imagenet (Keras downloads them), none, or a file Keras saved",
+)
+WIDTH = flags.DEFINE_float(
+    "width", None, "factor of all channels, of keras.applications that have one (alpha)"
+)
+PREPROCESSING = flags.DEFINE_string(
+    "preprocessing",
+    None,
+    "how pixels are normalised: backbone, as it was trained; dataset, by the data set's mean and "
+    "std; or tf, torch, caffe, raw, Keras's modes. backbone if unset, dataset for a .keras file",
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Network:
+    """What --backbone names.
+
+    Attributes:
+        build: function of `input_shape` and `num_classes` to a functional model that gives logits.
+        colour: whether it takes three channels whatever the images are.
+        own: `(mean, std, order)` as `normalization_of` gives it; None where it is not known.
+        image_size: pixels a side that it takes; None for any.
+        taken_off: what stood behind its logits, see `without_final_activation`.
+    """
+
+    build: Callable
+    colour: bool
+    own: tuple | None
+    image_size: int | None = None
+    taken_off: str | None = None
+
+
+def load_backbone(dataset):
+    """The network that the flags name, and the data set as it takes it.
+
+    Fills the flags that stand for the backbone's own, --preprocessing and --image_size.
+
+    Args:
+        dataset: name of the data set.
+
+    Returns:
+        `(model, dataset)`: a functional `keras.Model` from normalised images
+        `(batch, height, width, channels)` to logits `(batch, classes)` of the data set's classes,
+        and an `ImageDataset`.
+
+    Raises:
+        InputError: a flag that names nothing, or nothing that fits; data that cannot be had.
+    """
+    network = _network()
+    normalization = _normalization(network)
+    if network.image_size is not None:
+        program.fill_unset(image_size=network.image_size)
+    data = training_flags.data_of(dataset)
+    data, order = _seen(data, network, normalization)
+    model = network.build(input_shape=data.image_shape, num_classes=data.num_classes)
+    if order != tuple(range(len(order))):
+        model = _with_channel_order(model, order)
+    if network.taken_off is not None:
+        print(f"The backbone's {network.taken_off} is left out: it is trained on its logits.")
+    return model, data
+
+
+def _network():
+    """What --backbone names; refuses what is misspelt before data are prepared for nothing."""
+    name = BACKBONE.value
+    if name.endswith(".keras"):
+        return _of_file(name)
+    if pathlib.Path(name).is_dir() or "/" in name:
+        return _of_run(name)
+    if name.startswith(_APPLICATIONS):
+        return _of_application(name)
+    classes = _classes_by_preset()
+    check_choice("backbone", name, [*classes, *(_APPLICATIONS + n for n in application_names())])
+    return _of_preset(name, classes[name])
+
+
+def _of_application(name):
+    check_choice("backbone", name, [_APPLICATIONS + other for other in application_names()])
+    name = name.removeprefix(_APPLICATIONS)
+    weights = _weights()
+
+    def build(*, input_shape, num_classes):
+        return keras_application(
+            name,
+            input_shape=input_shape,
+            num_classes=num_classes,
+            weights=weights,
+            width=WIDTH.value,
+        )
+
+    own = normalization_of(application_preprocessing(name))
+    return _Network(build, colour=True, own=own)
+
+
+def _of_preset(name, network_class):
+    _check_no_width()
+    weights = _weights()
+    if weights == "imagenet":
+        raise InputError(
+            f"`weights` must be none or a file for {name!r}, whose weights nobody offers to "
+            "download. Received: weights='imagenet'"
+        )
+
+    def build(*, input_shape, num_classes):
+        def of_classes(number):
+            return network_class.from_preset(name, input_shape=input_shape, num_classes=number)
+
+        if weights is None:
+            return of_classes(num_classes)
+        classes = (num_classes, network_class.presets[name]["num_classes"])
+        return _of_classes(load_weight_file(weights, of_classes, classes=classes), num_classes)
+
+    mean, std = getattr(network_class, "mean", None), getattr(network_class, "std", None)
+    own = None if mean is None else (tuple(mean), tuple(std), (0, 1, 2))
+    return _Network(build, colour=own is not None, own=own)
+
+
+def _of_file(path):
+    _check_own_weights()
+    model = load_keras_file(path, advice="name another file")
+    return _of_model(model, own=None)
+
+
+def _of_run(run_dir):
+    _check_own_weights()
+    config, model = load_finished_run(run_dir)
+    mean, std = config.get("mean"), config.get("std")
+    own = None
+    if mean is not None:
+        own = (tuple(mean), tuple(std), tuple(range(len(mean))))
+    return _of_model(model, own=own)
+
+
+def _of_model(model, *, own):
+    model, taken_off = without_final_activation(model)
+    (images,) = model.inputs if len(model.inputs) == 1 else (None,)
+    if images is None or len(images.shape) != 4 or images.shape[-1] not in (1, 3):
+        raise InputError(
+            "A backbone must take images (batch, height, width, 1 or 3 channels). "
+            f"Received: inputs {[tuple(tensor.shape) for tensor in model.inputs]}"
+        )
+    height, width, channels = images.shape[1:]
+
+    def build(*, input_shape, num_classes):
+        if any(
+            own_size not in (None, size)
+            for own_size, size in zip(images.shape[1:], input_shape, strict=True)
+        ):
+            raise InputError(
+                "`image_size` and the images' channels must be those of the backbone, "
+                f"{tuple(images.shape[1:])}. Received: images {tuple(input_shape)}"
+            )
+        sized = _on_input(model, keras.Input(input_shape, name="images"))
+        return _of_classes(sized, num_classes)
+
+    return _Network(
+        build,
+        colour=channels == 3,
+        own=own,
+        image_size=height if height == width else None,
+        taken_off=taken_off,
+    )
+
+
+def _weights():
+    """--weights of a network that is built: None, "imagenet" or a path."""
+    if WEIGHTS.value is None:
+        raise InputError(
+            "`weights` must be given for a network that is built: imagenet, none or a file. "
+            "Received: no --weights"
+        )
+    if WEIGHTS.value == "none":
+        return None
+    if WEIGHTS.value != "imagenet":
+        check_weight_file(WEIGHTS.value)
+    return WEIGHTS.value
+
+
+def _check_own_weights():
+    _check_no_width()
+    if WEIGHTS.value is not None:
+        raise InputError(
+            "`weights` must be left out for a backbone that has its own. "
+            f"Received: weights={WEIGHTS.value!r}"
+        )
+
+
+def _check_no_width():
+    if WIDTH.value is not None:
+        raise InputError(
+            "`width` must be left out for a network that is not of keras.applications. "
+            f"Received: width={WIDTH.value} for {BACKBONE.value!r}"
+        )
+
+
+def _classes_by_preset():
+    """The class of every preset of a network with one exit."""
+    several_exits = tuple(networks.NETWORKS.values())
+    return {
+        preset: value
+        for value in vars(models).values()
+        if inspect.isclass(value)
+        and issubclass(value, PublishedNetwork)
+        and not issubclass(value, several_exits)
+        for preset in value.presets
+    }
+
+
+def _normalization(network):
+    """`(mean, std, order)` that the flags ask for; None for the data set's own."""
+    known = network.own is not None
+    program.fill_unset(preprocessing="dataset" if BACKBONE.value.endswith(".keras") else "backbone")
+    wanted = PREPROCESSING.value
+    check_choice("preprocessing", wanted, ("backbone", "dataset", *_MODES))
+    if wanted in _MODES:
+        return normalization_of(preprocessing_of_mode(wanted))
+    if wanted == "backbone" and BACKBONE.value.endswith(".keras"):
+        raise InputError(
+            "`preprocessing` must be dataset, tf, torch, caffe or raw for a .keras file, which "
+            "does not say how it was trained. Received: preprocessing='backbone'"
+        )
+    return network.own if wanted == "backbone" and known else None
+
+
+def _seen(data, network, normalization):
+    """The data set as the network takes it, and the order of channels behind the normalisation."""
+    channels = 3 if network.colour or normalization is not None else None
+    if normalization is None:
+        data = data.seen_with(channels=channels)
+        return data, tuple(range(data.image_shape[-1]))
+    mean, std, order = normalization
+    return data.seen_with(channels=len(mean), mean=mean, std=std), order
+
+
+def _of_classes(model, num_classes):
+    if model.output.shape[-1] == num_classes:
+        return model
+    return with_classes(model, num_classes)
+
+
+def _with_channel_order(model, order):
+    """The model behind a layer that puts channels into the order it was trained with."""
+    images = keras.Input(model.input_shape[1:], name="images")
+    return _on_input(model, images, ReorderChannels(order, name="channel_order")(images))
+
+
+def _on_input(model, images, given=None):
+    """The same layers called on another input."""
+    model = open_nested(model)
+    tensors = {id(model.inputs[0]): images if given is None else given}
+    run_calls(calls_before(model.outputs), tensors)
+    return keras.Model(images, tensors[id(model.outputs[0])], name=model.name)
