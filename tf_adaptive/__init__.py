@@ -6,7 +6,14 @@ from tf_adaptive.early_exit import EarlyExit
 from tf_adaptive.errors import InputError
 from tf_adaptive.folding import fold_batch_norm
 from tf_adaptive.gradient_equilibrium import with_gradient_equilibrium
-from tf_adaptive.models import DRNet, MSDNet, RANet, ResNet, resolution_branches
+from tf_adaptive.models import (
+    DRNet,
+    EfficientNetLite,
+    MSDNet,
+    RANet,
+    ResNet,
+    resolution_branches,
+)
 from tf_adaptive.policies import (
     choose_exits,
     confidence_scores,
@@ -24,6 +31,7 @@ __all__ = [
     "BranchCosts",
     "DRNet",
     "EarlyExit",
+    "EfficientNetLite",
     "ExitCost",
     "InputError",
     "MSDNet",
