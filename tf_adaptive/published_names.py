@@ -157,11 +157,11 @@ def _efficientnet_lite_layers(model):
     does not expand has no first.
     """
     layers = {layer.name: layer for layer in model.layers}
-    convolutions = {
+    convolutions = [
         name
         for name, layer in layers.items()
         if isinstance(layer, keras.layers.Conv2D | keras.layers.DepthwiseConv2D)
-    }
+    ]
     blocks = _matches(_EFFICIENTNET_LAYER, convolutions)
     if not blocks:
         return {}
