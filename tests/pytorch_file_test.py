@@ -11,6 +11,7 @@ import pytest
 from tests.pytorch_files import (
     Call,
     Global,
+    Stored,
     Strided,
     pickled,
     write_legacy_file,
@@ -82,6 +83,19 @@ def test_strides(path, write):
     arrays = read_pytorch_file(path)
     np.testing.assert_array_equal(arrays["a"], [[3, 7, 11], [4, 8, 12]])
     np.testing.assert_array_equal(arrays["b"], 23)
+
+
+@pytest.mark.parametrize(("first", "is_within"), [(0, True), (2, True), (3, False), (-1, False)])
+def test_parts_of_storages_in_files_of_old_versions(path, first, is_within):
+    elements = numbered(6)
+    part = ("storage", Global("torch", "FloatStorage"), "0", "cpu", 6, ("1", first, 4))
+    rebuild = Global("torch._utils", "_rebuild_tensor")
+    write_legacy_file(path, {"all": elements, "part": Call(rebuild, (Stored(part), 1, (3,), (1,)))})
+    if is_within:
+        np.testing.assert_array_equal(read_pytorch_file(path)["part"], elements[first + 1 :][:3])
+    else:
+        with pytest.raises(InputError, match=DAMAGED):
+            read_pytorch_file(path)
 
 
 def test_the_bytes_of_another_machine(path):

@@ -175,6 +175,8 @@ class _Unpickler(pickle.Unpickler):
         if not view or view[0] is None:
             return _View(storage, 0)
         _, offset, _ = view[0]
+        if not _is_count(offset):
+            raise ValueError("not a part of a storage")
         return _View(storage, offset)
 
 
