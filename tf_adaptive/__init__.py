@@ -8,7 +8,14 @@ from tf_adaptive.exits.attach import attach_exits
 from tf_adaptive.exits.places import ExitPlace, exit_places
 from tf_adaptive.folding import fold_batch_norm
 from tf_adaptive.gradient_equilibrium import with_gradient_equilibrium
-from tf_adaptive.models import DRNet, MSDNet, RANet, ResNet, resolution_branches
+from tf_adaptive.models import (
+    DRNet,
+    EfficientNetLite,
+    MSDNet,
+    RANet,
+    ResNet,
+    resolution_branches,
+)
 from tf_adaptive.policies import (
     choose_exits,
     confidence_scores,
@@ -26,6 +33,7 @@ __all__ = [
     "BranchCosts",
     "DRNet",
     "EarlyExit",
+    "EfficientNetLite",
     "ExitCost",
     "ExitPlace",
     "InputError",

@@ -1,6 +1,5 @@
 """Published PyTorch weights into our networks."""
 
-import os
 import re
 
 import numpy as np
@@ -10,11 +9,12 @@ from tf_adaptive.published_names import is_unused, published_sources
 
 
 def load_pytorch_weights(model, state_dict):
-    """Fills an MSDNet, a RANet or a ResNet from the arrays of a published PyTorch checkpoint.
+    """Fills one of our networks from the arrays of a published PyTorch checkpoint.
 
     Args:
         model: an `MSDNet`, a `RANet`, one of them `with_collaboration`, a `ResNet` (torchvision's
-            names), or another functional model made of the layers of one.
+            names), an `EfficientNetLite` (names as in "_blocks.0._depthwise_conv.weight"), or
+            another functional model made of the layers of one.
         state_dict: mapping of published parameter names, with or without "module." in front, to
             arrays (or anything `numpy.asarray` takes): convolutions `(out, in, height, width)`,
             linear layers `(out, in)`.
@@ -53,45 +53,6 @@ def load_pytorch_weights(model, state_dict):
         values.append((variable, value))
     for variable, value in values:
         variable.assign(value)
-
-
-def read_pytorch_file(path):
-    """The parameters in a PyTorch checkpoint file; no code in the file is run.
-
-    Args:
-        path: a file that `torch.save` wrote: a state dict, or a dictionary with one under
-            "state_dict", as the published `.pth.tar` files are.
-
-    Returns:
-        Dictionary of parameter name to numpy array.
-
-    Raises:
-        InputError: PyTorch is not installed; there is no such file; it is damaged or holds
-            something else.
-    """
-    try:
-        import torch
-    except ImportError:
-        raise InputError(
-            "Reading a PyTorch checkpoint needs PyTorch: pip install '.[pytorch]'"
-        ) from None
-    if not os.path.isfile(path):
-        raise InputError(f"`checkpoint` must be a file. Received: checkpoint={str(path)!r}")
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # Bytes that are no checkpoint fail in any way.
-        raise InputError(
-            "`checkpoint` must be a whole file of PyTorch weights. "
-            f"Received: {str(path)!r}, which is damaged or holds more than weights"
-        ) from error
-    if isinstance(content, dict):
-        content = content.get("state_dict", content)
-    if not isinstance(content, dict) or not all(map(torch.is_tensor, content.values())):
-        raise InputError(
-            "`checkpoint` must hold a state dict, alone or under 'state_dict'. "
-            f"Received: {str(path)!r}, which does not"
-        )
-    return {name: tensor.detach().float().numpy() for name, tensor in content.items()}
 
 
 def published_num_classes(state_dict):

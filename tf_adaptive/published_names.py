@@ -20,8 +20,9 @@ _RANET_UNIT = re.compile(
 _RESNET_UNIT = re.compile(
     r"group_(?P<group>\d+)_block_(?P<block>\d+)_(?:unit_(?P<unit>\d+)|shortcut)"
 )
+_EFFICIENTNET_LAYER = re.compile(r"block_(?P<block>\d+)_(?P<part>expand|depthwise|project)")
 _EXIT_UNIT = re.compile(r"stage_(?P<exit>\d+)_exit_unit_(?P<unit>\d+)")
-_RESNET_LINEAR = "logits"
+_LOGITS = "logits"
 _EXIT_LINEAR = re.compile(r"exit_(?P<exit>\d+)")
 _COLLABORATING_EXIT = re.compile(r"collaborating_exit_(?P<exit>\d+)")
 # A collaborating network is published with the exits of the network it was made from.
@@ -33,8 +34,8 @@ def published_sources(model):
     """Where every variable of a network is found in its published PyTorch state dict.
 
     Args:
-        model: an `MSDNet`, a `RANet` or a `ResNet` (torchvision's names), or a functional model
-            made of the layers of one.
+        model: an `MSDNet`, a `RANet`, a `ResNet` (torchvision's names), an `EfficientNetLite`, or
+            a functional model made of the layers of one.
 
     Returns:
         Dictionary of published parameter name to a pair: our variable, and a function from the
@@ -48,10 +49,12 @@ def published_sources(model):
     features = {**_msdnet_units(units), **_ranet_units(units), **_resnet_units(units)}
     collaborating = _matches(_COLLABORATING_EXIT, linear)
     exits = _collaborating_exits(collaborating) if collaborating else _exit_linears(linear)
-    if not features or not (exits or _RESNET_LINEAR in linear):
+    if _LOGITS in linear and (efficientnet := _efficientnet_lite_layers(model)):
+        return _efficientnet_lite_sources(efficientnet, linear[_LOGITS])
+    if not features or not (exits or _LOGITS in linear):
         raise InputError(
-            "`model` must be an MSDNet, a RANet or a ResNet to take published PyTorch weights. "
-            f"Received: {model.name!r}, which has no layers of one"
+            "`model` must be an MSDNet, a RANet, a ResNet or an EfficientNetLite to take published "
+            f"PyTorch weights. Received: {model.name!r}, which has no layers of one"
         )
     sources = {}
     for name, (convolution, normalization) in {**features, **_exit_units(units)}.items():
@@ -60,17 +63,15 @@ def published_sources(model):
         sources = {f"net.{name}": source for name, source in sources.items()}
     for name, match in _matches(_COLLABORATION, linear).items():
         prefix = f"isc_modules.{int(match['exit']) - 2}"
-        sources[f"{prefix}.0.weight"] = (linear[name].kernel, _matrix)
-        sources[f"{prefix}.0.bias"] = (linear[name].bias, _vector)
+        sources.update(_linear_sources(linear[name], f"{prefix}.0"))
         normalization = model.get_layer(name.replace("_linear", "_normalization"))
         sources.update(_normalization_sources(normalization, f"{prefix}.1"))
     for name, prefix in exits.items():
         pooled = model.get_layer(f"stage_{name.rsplit('_', 1)[1]}_exit_features").input
         sources[f"{prefix}.weight"] = (linear[name].kernel, _linear_kernel_on(pooled.shape[1:]))
         sources[f"{prefix}.bias"] = (linear[name].bias, _vector)
-    if _RESNET_LINEAR in linear:
-        sources["fc.weight"] = (linear[_RESNET_LINEAR].kernel, _matrix)
-        sources["fc.bias"] = (linear[_RESNET_LINEAR].bias, _vector)
+    if _LOGITS in linear:
+        sources.update(_linear_sources(linear[_LOGITS], "fc"))
     return sources
 
 
@@ -149,6 +150,45 @@ def _resnet_units(names):
     return published
 
 
+def _efficientnet_lite_layers(model):
+    """Published name of a convolution → it, and the published name of its batch norm → that.
+
+    The published network counts blocks from 0, and the batch norms of a block, of which one that
+    does not expand has no first.
+    """
+    layers = {layer.name: layer for layer in model.layers}
+    convolutions = [
+        name
+        for name, layer in layers.items()
+        if isinstance(layer, keras.layers.Conv2D | keras.layers.DepthwiseConv2D)
+    ]
+    blocks = _matches(_EFFICIENTNET_LAYER, convolutions)
+    if not blocks:
+        return {}
+    published = {"stem": ("_conv_stem", "_bn0"), "head": ("_conv_head", "_bn1")}
+    for name, match in blocks.items():
+        prefix = f"_blocks.{int(match['block']) - 1}"
+        number = ("expand", "depthwise", "project").index(match["part"])
+        published[name] = (f"{prefix}._{match['part']}_conv", f"{prefix}._bn{number}")
+    found = {}
+    for name, (convolution, normalization) in published.items():
+        found[convolution] = layers.get(name)
+        found[normalization] = layers.get(f"{name}_normalization")
+    return {name: layer for name, layer in found.items() if layer is not None}
+
+
+def _efficientnet_lite_sources(layers, logits):
+    sources = _linear_sources(logits, "_fc")
+    for name, layer in layers.items():
+        if isinstance(layer, keras.layers.BatchNormalization):
+            sources.update(_normalization_sources(layer, name))
+        elif isinstance(layer, keras.layers.DepthwiseConv2D):
+            sources[f"{name}.weight"] = (layer.kernel, _depthwise_kernel)
+        else:
+            sources[f"{name}.weight"] = (layer.kernel, _convolution_kernel)
+    return sources
+
+
 def _exit_units(names):
     """Unit name → published names of its convolution and its batch normalisation."""
     return {
@@ -191,6 +231,13 @@ def _unit_sources(unit, convolution, normalization):
     return {**sources, **_normalization_sources(unit.batch_normalization, normalization)}
 
 
+def _linear_sources(layer, name):
+    return {
+        f"{name}.weight": (layer.kernel, _matrix),
+        f"{name}.bias": (layer.bias, _vector),
+    }
+
+
 def _normalization_sources(layer, name):
     return {
         f"{name}.weight": (layer.gamma, _vector),
@@ -210,6 +257,10 @@ def _matrix(array):
 
 def _convolution_kernel(array):
     return array.transpose(2, 3, 1, 0) if array.ndim == 4 else None
+
+
+def _depthwise_kernel(array):
+    return array.transpose(2, 3, 0, 1) if array.ndim == 4 else None
 
 
 def _linear_kernel_on(pooled):

@@ -3,12 +3,13 @@
     python -m trainers.import_checkpoint --model msdnet --preset msdnet_cifar_lingrow7 \
         --dataset cifar100 --checkpoint model_best.pth.tar --run_dir runs/published
 
-Reading the file needs PyTorch: pip install '.[pytorch]'.
+The file is read without PyTorch, and no code in it is run.
 """
 
 from absl import flags
 
-from tf_adaptive.checkpoints import load_pytorch_weights, published_num_classes, read_pytorch_file
+from tf_adaptive.checkpoints import load_pytorch_weights, published_num_classes
+from tf_adaptive.pytorch_file import read_pytorch_file
 from tf_adaptive.training.run_directory import finish_run, start_run
 from trainers import networks, program
 

@@ -1,7 +1,6 @@
-import importlib.util
-
 import pytest
 
+from tests.pytorch_files import write_legacy_file, write_zip_file
 from tests.reference_networks import (
     REFERENCE_NETWORKS,
     assert_reference_logits,
@@ -17,9 +16,6 @@ PUBLISHED = {
     "ranet_cifar10_lg3": ("ranet", "cifar10"),
 }
 
-has_pytorch = importlib.util.find_spec("torch") is not None
-needs_pytorch = pytest.mark.skipif(not has_pytorch, reason="PyTorch is not installed")
-
 
 def arguments(reference, tmp_path):
     model, dataset = PUBLISHED[reference]
@@ -30,30 +26,17 @@ def arguments(reference, tmp_path):
     )
 
 
-def write_checkpoint(reference, path):
-    import torch
-
-    tensors = {
-        f"module.{name}": torch.from_numpy(array)
-        for name, array in reference_state_dict(reference).items()
-    }
-    torch.save({"epoch": 300, "state_dict": tensors}, path)
+def write_checkpoint(reference, path, write=write_legacy_file):
+    arrays = {f"module.{name}": array for name, array in reference_state_dict(reference).items()}
+    write(path, {"epoch": 300, "state_dict": arrays})
 
 
-@pytest.mark.skipif(has_pytorch, reason="PyTorch is installed")
-def test_says_what_it_needs(tmp_path):
-    finished = run_program(PROGRAM, *arguments("ranet_cifar10_lg3", tmp_path))
-    assert finished.status == 2
-    assert finished.stderr == (
-        "error: Reading a PyTorch checkpoint needs PyTorch: pip install '.[pytorch]'\n"
-    )
-    assert list(tmp_path.iterdir()) == []
-
-
-@needs_pytorch
-@pytest.mark.parametrize("reference", PUBLISHED)
-def test_a_published_checkpoint_is_a_finished_run(tmp_path, reference):
-    write_checkpoint(reference, tmp_path / "model_best.pth.tar")
+@pytest.mark.parametrize(
+    ("reference", "write"),
+    [("msdnet_cifar100_lingrow5", write_legacy_file), ("ranet_cifar10_lg3", write_zip_file)],
+)
+def test_a_published_checkpoint_is_a_finished_run(tmp_path, reference, write):
+    write_checkpoint(reference, tmp_path / "model_best.pth.tar", write)
     finished = run_program(PROGRAM, *arguments(reference, tmp_path))
     assert finished.status == 0, finished.stderr
     config, model = load_finished_run(tmp_path / "run")
@@ -65,7 +48,6 @@ def test_a_published_checkpoint_is_a_finished_run(tmp_path, reference):
     assert_reference_logits(model, reference)
 
 
-@needs_pytorch
 def test_a_bad_checkpoint_makes_no_run(tmp_path):
     reference = "msdnet_cifar100_lingrow5"
     checkpoint = tmp_path / "model_best.pth.tar"

@@ -23,9 +23,11 @@ def imagenet_stem(images, channels, *, use_bias=True, name, dtype):
     return keras.layers.MaxPooling2D(3, 2, dtype=dtype, name=name)(features)
 
 
-def pooled_logits(features, num_classes, *, dtype):
-    """Global average pooling and a linear layer, for feature maps of any size."""
+def pooled_logits(features, num_classes, *, dropout_rate=0.0, dtype):
+    """Global average pooling, dropout and a linear layer, for feature maps of any size."""
     features = keras.layers.GlobalAveragePooling2D(dtype=dtype, name="features")(features)
+    if dropout_rate > 0:
+        features = keras.layers.Dropout(dropout_rate, dtype=dtype, name="dropout")(features)
     return keras.layers.Dense(
         num_classes, kernel_initializer=linear_initializer(), dtype="float32", name="logits"
     )(features)

@@ -144,3 +144,40 @@ DRNET_PRESETS = {
         "num_classes": 10,
     },
 }
+
+_EFFICIENTNET_LITE = {"num_classes": 1000, "width_coefficient": 1.0, "depth_coefficient": 1.0}
+
+EFFICIENTNET_LITE_PRESETS = {
+    "efficientnet_lite0": {
+        **_EFFICIENTNET_LITE,
+        "input_shape": (224, 224, 3),
+        "dropout_rate": 0.2,
+    },
+    "efficientnet_lite1": {
+        **_EFFICIENTNET_LITE,
+        "input_shape": (240, 240, 3),
+        "depth_coefficient": 1.1,
+        "dropout_rate": 0.2,
+    },
+    "efficientnet_lite2": {
+        **_EFFICIENTNET_LITE,
+        "input_shape": (260, 260, 3),
+        "width_coefficient": 1.1,
+        "depth_coefficient": 1.2,
+        "dropout_rate": 0.3,
+    },
+    "efficientnet_lite3": {
+        **_EFFICIENTNET_LITE,
+        "input_shape": (280, 280, 3),
+        "width_coefficient": 1.2,
+        "depth_coefficient": 1.4,
+        "dropout_rate": 0.3,
+    },
+    "efficientnet_lite4": {
+        **_EFFICIENTNET_LITE,
+        "input_shape": (300, 300, 3),
+        "width_coefficient": 1.4,
+        "depth_coefficient": 1.8,
+        "dropout_rate": 0.3,
+    },
+}

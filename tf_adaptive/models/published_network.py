@@ -51,6 +51,18 @@ class PublishedNetwork(keras.Model):
         return cls(**config)
 
 
+def check_any_image_shape(input_shape):
+    """Refuses what is no shape of images whose height and width may be None."""
+    if len(input_shape) != 3 or input_shape[2] is None:
+        raise InputError(
+            "`input_shape` must be (height, width, channels), height and width None for any. "
+            f"Received: input_shape={input_shape}"
+        )
+    for side in input_shape:
+        if side is not None:
+            check_whole("input_shape", side, least=1)
+
+
 def check_common_arguments(*, input_shape, num_classes, stem, num_channels, growth_rate, reduction):
     """Refuses what no published network can be built from; `reduction` is in [0, 1]."""
     check_choice("stem", stem, ("cifar", "imagenet"))

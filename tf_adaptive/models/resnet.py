@@ -6,7 +6,7 @@ from tf_adaptive.errors import InputError, check_choice, check_whole
 from tf_adaptive.layers import ConvUnit
 from tf_adaptive.models.feature_units import imagenet_stem, pooled_logits
 from tf_adaptive.models.presets import RESNET_PRESETS
-from tf_adaptive.models.published_network import PublishedNetwork
+from tf_adaptive.models.published_network import PublishedNetwork, check_any_image_shape
 
 
 @keras.saving.register_keras_serializable(package="tf_adaptive")
@@ -73,15 +73,7 @@ class ResNet(PublishedNetwork):
 
 
 def _check_arguments(config):
-    shape = config["input_shape"]
-    if len(shape) != 3 or any(side is None and axis == 2 for axis, side in enumerate(shape)):
-        raise InputError(
-            "`input_shape` must be (height, width, channels), height and width None for any. "
-            f"Received: input_shape={shape}"
-        )
-    for side in shape:
-        if side is not None:
-            check_whole("input_shape", side, least=1)
+    check_any_image_shape(config["input_shape"])
     check_whole("num_classes", config["num_classes"], least=2)
     check_choice("block", config["block"], ("basic", "bottleneck"))
     blocks, widths = config["blocks"], config["widths"]
