@@ -58,6 +58,12 @@ PREPROCESSING = flags.DEFINE_string(
     "how pixels are normalised: backbone, as it was trained; dataset, by the data set's mean and "
     "std; or tf, torch, caffe, raw, Keras's modes. backbone if unset, dataset for a .keras file",
 )
+BATCH_NORM_MOMENTUM = flags.DEFINE_float(
+    "batch_norm_momentum",
+    0.9,
+    "share of the old statistics that batch norms keep at each step, in [0, 1); Keras's networks "
+    "have up to 0.999, which short trainings never catch up with",
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,6 +101,12 @@ def load_backbone(dataset):
     Raises:
         InputError: a flag that names nothing, or nothing that fits; data that cannot be had.
     """
+    momentum = BATCH_NORM_MOMENTUM.value
+    if not 0 <= momentum < 1:
+        raise InputError(
+            "`batch_norm_momentum` must be at least 0 and below 1. "
+            f"Received: batch_norm_momentum={momentum}."
+        )
     network = _network()
     normalization = _normalization(network)
     if network.image_size is not None:
@@ -104,6 +116,9 @@ def load_backbone(dataset):
     model = network.build(input_shape=data.image_shape, num_classes=data.num_classes)
     if order != tuple(range(len(order))):
         model = _with_channel_order(model, order)
+    for layer in model._flatten_layers():
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.momentum = momentum
     if network.taken_off is not None:
         print(f"The backbone's {network.taken_off} is left out: it is trained on its logits.")
     return model, data
