@@ -48,10 +48,15 @@ def load_weight_file(path, build, *, classes):
     ) from reason
 
 
+def is_keras_file(path):
+    """Whether a path ends as the files do that `load_weight_file` reads."""
+    return pathlib.Path(path).suffix in _SUFFIXES
+
+
 def check_weight_file(path):
     """Refuses a path that is no file of the kinds that `load_weight_file` reads."""
     path = pathlib.Path(path)
-    if path.suffix not in _SUFFIXES or not path.is_file():
+    if not (is_keras_file(path) and path.is_file()):
         raise InputError(
             "`weights` must be imagenet, none or a file that Keras saved (.weights.h5, .keras). "
             f"Received: weights={str(path)!r}"

