@@ -3,7 +3,12 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from tf_adaptive.evaluation import AnytimeRow, BudgetRow
-from tf_adaptive.plots import accuracy_against_macs, exits_along_budget, first_and_last_exit
+from tf_adaptive.plots import (
+    accuracy_against_latency,
+    accuracy_against_macs,
+    exits_along_budget,
+    first_and_last_exit,
+)
 
 
 def rows(num_exits):
@@ -49,6 +54,37 @@ def test_accuracy_against_macs_draws_both_curves(num_exits):
     numbers = [text.get_text() for text in figure.axes[0].texts]
     assert numbers == [str(k) for k in range(1, num_exits + 1)]
     assert "millions" in figure.axes[0].get_xlabel()
+
+
+def test_static_networks_beside_both_curves():
+    static = [("small", 1_000_000, 79.0), ("bad", 2_000_000, 70.0), ("wide", 4_000_000, 83.0)]
+    figure = accuracy_against_macs(*rows(2), static, [static[0], static[2]])
+    _, _, line, points = figure.axes[0].lines
+    np.testing.assert_allclose(line.get_xydata(), [[1, 79], [4, 83]])
+    np.testing.assert_allclose(points.get_xydata(), [[1, 79], [2, 70], [4, 83]])
+    assert [text.get_text() for text in figure.axes[0].texts][2:] == ["small", "bad", "wide"]
+    assert points.get_linestyle() == "None"
+
+
+def test_accuracy_against_latency_has_a_panel_for_each_batch_size():
+    exits = [(1, (2.0, 3.0), 80.0), (2, (5.0, 9.0), 90.0)]
+    early_exit, static = ("early exit", (2.5, 5.5), 89.0), [("small", (1.0, 1.5), 85.0)]
+    figure = accuracy_against_latency(
+        {1: (exits, early_exit, static, ["small"]), 64: (exits, early_exit, [], [])}
+    )
+    first, second = figure.axes
+    for axes, networks in ((first, 4), (second, 3)):
+        by_label = {line.get_label(): line for line in axes.lines}
+        drawn = by_label["one exit (its number) for all images"].get_xydata()
+        np.testing.assert_allclose(drawn, [[2, 80], [5, 90]])
+        drawn = by_label["early exit at the report's operating point"].get_xydata()
+        np.testing.assert_allclose(drawn, [[2.5, 89]])
+        (spans,) = axes.collections
+        assert len(spans.get_segments()) == networks
+        np.testing.assert_allclose(spans.get_segments()[1], [[5, 90], [9, 90]])
+    assert [axes.get_title() for axes in figure.axes] == ["batch 1", "batch 64"]
+    assert second.get_xlabel() == "median milliseconds per batch of 64"
+    FigureCanvasAgg(figure).draw()
 
 
 @pytest.mark.parametrize("num_exits", [2, 10])

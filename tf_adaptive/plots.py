@@ -3,23 +3,27 @@
 import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
 from matplotlib.ticker import PercentFormatter
 
 # Blue and vermilion of Okabe and Ito, told apart by every kind of colour vision.
 BLUE = "#0072B2"
 VERMILION = "#D55E00"
-OKABE_ITO = (BLUE, VERMILION, "#009E73", "#CC79A7")
+GREEN = "#009E73"
+OKABE_ITO = (BLUE, VERMILION, GREEN, "#CC79A7")
 LABEL_SIZE = 12
 TEXT_SIZE = 10
 _MACS_LABEL = "MACs per image (millions)"
 
 
-def accuracy_against_macs(anytime_rows, budget_rows):
+def accuracy_against_macs(anytime_rows, budget_rows, static=(), static_line=()):
     """Accuracy of the single exits and of the budgets against MACs per image.
 
     Args:
         anytime_rows: what `evaluation.anytime` gave.
         budget_rows: what `evaluation.budgeted` gave.
+        static: networks with one exit to show beside them, `(name, macs, accuracy_percent)` each.
+        static_line: those of them that are joined by a line, in its order.
 
     Returns:
         A `matplotlib.figure.Figure`.
@@ -57,9 +61,132 @@ def accuracy_against_macs(anytime_rows, budget_rows):
             fontsize=TEXT_SIZE,
             color=VERMILION,
         )
+    _draw_static(
+        axes,
+        [(name, macs / 1e6, accuracy) for name, macs, accuracy in static],
+        [(name, macs / 1e6, accuracy) for name, macs, accuracy in static_line],
+    )
     axes.margins(y=0.1)
     finish_accuracy_axes(figure, axes, _MACS_LABEL)
     return figure
+
+
+def accuracy_against_latency(panels):
+    """Accuracy against measured time, a panel for each batch size.
+
+    Args:
+        panels: dictionary from a batch size to `(exits, early_exit, static, static_line)`: a list
+            of `(number, (median, percentile_95), accuracy_percent)` in milliseconds per batch for
+            the exits, the same with a name for `early_exit`, one, and for the static networks, and
+            the names of those that are joined by a line, in its order.
+
+    Returns:
+        A `matplotlib.figure.Figure`.
+    """
+    figure = Figure(figsize=(6.4 * len(panels), 4.6), layout="constrained")
+    for axes, (batch_size, panel) in zip(
+        figure.subplots(1, len(panels), squeeze=False).ravel(), panels.items(), strict=True
+    ):
+        exits, early_exit, static, static_line = panel
+        rows = [*exits, early_exit, *static]
+        axes.hlines(
+            [accuracy for _, _, accuracy in rows],
+            [median for _, (median, _), _ in rows],
+            [percentile for _, (_, percentile), _ in rows],
+            color="0.75",
+            linewidth=1.2,
+            label="up to the 95th percentile",
+            zorder=1,
+        )
+        axes.plot(
+            [median for _, (median, _), _ in exits],
+            [accuracy for _, _, accuracy in exits],
+            color=VERMILION,
+            linewidth=1.5,
+            linestyle="--",
+            marker="o",
+            markersize=6,
+            label="one exit (its number) for all images",
+            zorder=2,
+        )
+        for number, (median, _), accuracy in exits:
+            axes.annotate(
+                str(number),
+                (median, accuracy),
+                xytext=(0, -6),
+                textcoords="offset points",
+                ha="center",
+                va="top",
+                fontsize=TEXT_SIZE,
+                color=VERMILION,
+            )
+        _, (median, _), accuracy = early_exit
+        axes.plot(
+            median,
+            accuracy,
+            color=BLUE,
+            linestyle="none",
+            marker="D",
+            markersize=9,
+            label="early exit at the report's operating point",
+            zorder=4,
+        )
+        points = {name: (name, median, accuracy) for name, (median, _), accuracy in static}
+        _draw_static(axes, list(points.values()), [points[name] for name in static_line])
+        axes.margins(y=0.12)
+        axes.set_title(f"batch {batch_size}", fontsize=LABEL_SIZE)
+        what = "image" if batch_size == 1 else f"batch of {batch_size}"
+        set_accuracy_axes(axes, f"median milliseconds per {what}")
+    # One legend: every panel has the same.
+    handles, labels = axes.get_legend_handles_labels()
+    figure.legend(
+        handles,
+        labels,
+        loc="outside upper center",
+        ncols=2,
+        fontsize=TEXT_SIZE,
+        frameon=False,
+    )
+    return figure
+
+
+def _draw_static(axes, points, line):
+    """Networks with one exit, `(name, cost, accuracy_percent)` each, and those on their line."""
+    if not points:
+        return
+    axes.plot(
+        [cost for _, cost, _ in line],
+        [accuracy for _, _, accuracy in line],
+        color=GREEN,
+        linewidth=1.5,
+        linestyle="-.",
+        zorder=2,
+    )
+    axes.plot(
+        [cost for _, cost, _ in points],
+        [accuracy for _, _, accuracy in points],
+        color=GREEN,
+        linestyle="none",
+        marker="s",
+        markersize=7,
+        label="static networks, the best joined",
+        zorder=3,
+    )
+    for name, cost, accuracy in points:
+        # Beside a line that rises: above on its left, or below where there is no room on the left.
+        is_left = cost < axes.dataLim.x1 / 3
+        axes.annotate(
+            name,
+            (cost, accuracy),
+            xytext=(7, -3) if is_left else (-4, 5),
+            textcoords="offset points",
+            ha="left" if is_left else "right",
+            va="top" if is_left else "bottom",
+            fontsize=TEXT_SIZE,
+            color=GREEN,
+            path_effects=[withStroke(linewidth=3, foreground="white")],
+            zorder=5,
+        )
 
 
 def accuracy_of_runs(runs):
@@ -160,12 +287,17 @@ def first_and_last_exit(first, last, class_names, title):
 
 def finish_accuracy_axes(figure, axes, cost_label, *, legend_columns=1):
     """What every figure of accuracy against a cost has: labels, grid and legend."""
+    set_accuracy_axes(axes, cost_label)
+    legend_above(figure, columns=legend_columns)
+
+
+def set_accuracy_axes(axes, cost_label):
+    """Labels and grid of axes of accuracy against a cost."""
     axes.set_xlim(left=0)
     axes.set_xlabel(cost_label, fontsize=LABEL_SIZE)
     axes.set_ylabel("top-1 accuracy (%)", fontsize=LABEL_SIZE)
     axes.grid(color="0.9", linewidth=0.8)
     bare(axes)
-    legend_above(figure, columns=legend_columns)
 
 
 def legend_above(figure, *, columns=1):

@@ -3,20 +3,39 @@
 import csv
 import pathlib
 
+import numpy as np
+
 from tf_adaptive.data import load_dataset
 from tf_adaptive.errors import InputError, check_choice, check_whole
 from tf_adaptive.evaluation import cheapest_budget, collect_logits
+from tf_adaptive.exits.static_comparison import Classified, adaptive_curve
 from tf_adaptive.models.drnet import DRNet
 from tf_adaptive.policies import MEASURES
 from tf_adaptive.profile import profile
 from tf_adaptive.report import write_report
 from tf_adaptive.training.run_directory import load_finished_run
+from trainers.latency_reporting import (
+    LATENCY_FIGURE,
+    LATENCY_TABLE,
+    report_latency,
+    timed_exits,
+    timed_static,
+)
 from trainers.progress_bar import with_bar
 from trainers.resolution_reporting import report_resolutions
 from trainers.sparsity_reporting import report_sparsity
+from trainers.static_reporting import COMPARISON_TABLE, VERDICT_FILE, report_static_runs
 
 
-def report_run(run_dir, *, measure="max_probability", batch_size=256, data_dir=None):
+def report_run(
+    run_dir,
+    *,
+    measure="max_probability",
+    batch_size=256,
+    data_dir=None,
+    static_runs=(),
+    latency=False,
+):
     """Evaluates a finished run, writes its `report/` and prints what it reached.
 
     Of a network with exits each of them and, of several, a budget; of a DRNet the resolutions,
@@ -27,34 +46,63 @@ def report_run(run_dir, *, measure="max_probability", batch_size=256, data_dir=N
         measure: confidence of `tf_adaptive.policies.confidence_scores`; a DRNet has none.
         batch_size: images in a batch.
         data_dir: where TFDS keeps data sets; None for where the run had them.
+        static_runs: directories of finished runs of networks with one exit on the same data, which
+            early exit is compared with.
+        latency: whether times are measured too; those of a DRNet are in its report anyway.
 
     Raises:
         InputError: the run is not finished or damaged, its data cannot be had, an unknown
-            `measure`, or a `batch_size` below 1.
+            `measure`, a `batch_size` below 1, or static runs that cannot be compared with it.
     """
     check_choice("measure", measure, MEASURES)
     check_whole("batch_size", batch_size, least=1)
     config, model = load_finished_run(run_dir)
     dataset = load_run_dataset(config, data_dir=data_dir)
+    if static_runs and (isinstance(model, DRNet) or len(model.outputs) == 1):
+        raise InputError(
+            "`run_dir` must be the run of a network with several exits to be compared with "
+            f"`static_runs`. Received: {run_dir}"
+        )
+    static = [
+        _load_static_run(static_run, config, dataset, data_dir=data_dir)
+        for static_run in static_runs
+    ]
     if isinstance(model, DRNet):
         report_resolutions(run_dir, model, dataset, batch_size=batch_size)
     else:
-        _report_exits(run_dir, model, dataset, measure=measure, batch_size=batch_size)
+        _report_exits(
+            run_dir,
+            model,
+            dataset,
+            measure=measure,
+            batch_size=batch_size,
+            static=_names(static_runs, static),
+            latency=latency,
+        )
     if config.get("prune_to") is not None:
         report_sparsity(run_dir, model)
 
 
-def _report_exits(run_dir, model, dataset, *, measure, batch_size):
-    """Evaluates a network with exits, writes its report and prints exits and a budget."""
+def _report_exits(run_dir, model, dataset, *, measure, batch_size, static, latency):
+    """Evaluates a network with exits, writes its report and prints exits and a budget.
+
+    Args:
+        static: dictionary from a name to the `(model, dataset)` of a static network.
+        run_dir, measure, batch_size, latency: see `report_run`.
+    """
     validation_logits, _ = _logits(model, dataset, "validation", batch_size)
     test_logits, test_labels = _logits(model, dataset, "test", batch_size)
+    classified = [
+        _classify(name, *network, test_labels, batch_size) for name, network in static.items()
+    ]
     directory = pathlib.Path(run_dir) / "report"
+    costs = profile(model)
     anytime_rows, budget_rows = write_report(
         directory,
         validation_logits,
         test_logits,
         test_labels,
-        profile(model),
+        costs,
         pictures=lambda indices: dataset.pictures("test", indices),
         class_names=dataset.class_names,
         measure=measure,
@@ -65,16 +113,29 @@ def _report_exits(run_dir, model, dataset, *, measure, batch_size):
             f"{row.exit:>4} {row.macs / 1e6:>9.2f} {row.lazy_macs / 1e6:>9.2f} "
             f"{row.parameters / 1e6:>13.2f} {row.accuracy_percent:>12.2f} %"
         )
-    if len(anytime_rows) == 1:
-        print(f"\nTables: {directory}")
-        return
     last = anytime_rows[-1]
     near = cheapest_budget(budget_rows, last.accuracy_percent - 0.5)
-    print(
-        f"\nWith early exit, {near.accuracy_percent:.2f} % at {near.mean_macs / 1e6:.2f} M MACs an "
-        f"image: {100 * near.mean_macs / last.macs:.0f} % of the whole network's.\n"
-        f"Tables and figures: {directory}"
-    )
+    if len(anytime_rows) > 1:
+        print(
+            f"\nWith early exit, {near.accuracy_percent:.2f} % at "
+            f"{near.mean_macs / 1e6:.2f} M MACs an image: "
+            f"{100 * near.mean_macs / last.macs:.0f} % of the whole network's."
+        )
+    # What a former report had and this one is not asked for.
+    for name in (COMPARISON_TABLE, VERDICT_FILE, LATENCY_TABLE, LATENCY_FIGURE):
+        (directory / name).unlink(missing_ok=True)
+    if static:
+        curve = adaptive_curve(test_logits, test_labels, costs, budget_rows, measure)
+        report_static_runs(directory, classified, curve, anytime_rows, budget_rows, near)
+    if latency:
+        timed = timed_exits(model, dataset, anytime_rows, near, measure)
+        timed += [
+            timed_static(*network, network_classified)
+            for network, network_classified in zip(static.values(), classified, strict=True)
+        ]
+        report_latency(directory, timed)
+    what = "Tables and figures" if len(anytime_rows) > 1 else "Tables"
+    print(f"{what}: {directory}")
 
 
 def read_report(run_dir, table):
@@ -153,6 +214,56 @@ def settings_of_data(config):
     names = ("dataset", "data_dir", "image_size", "train_size", "validation_size")
     settings = {name: config[name] for name in names}
     return settings | {name: config.get(name) for name in ("model", "preset", "prune_to")}
+
+
+def _load_static_run(run_dir, config, dataset, *, data_dir):
+    """The `(model, dataset)` of a run that a run of such settings and data is compared with.
+
+    Raises:
+        InputError: what `load_finished_run` raises; a network with several exits or a DRNet; other
+            data.
+    """
+    static_config, model = load_finished_run(run_dir)
+    if isinstance(model, DRNet) or len(model.outputs) != 1:
+        raise InputError(
+            "`static_runs` must be runs of networks with one exit, as trainers.train_static gives. "
+            f"Received: {run_dir}, whose network has more"
+        )
+    static_dataset = load_run_dataset(static_config, data_dir=data_dir)
+    for what, ours, theirs in (
+        ("data set", config["dataset"], static_config["dataset"]),
+        ("classes", dataset.class_names, static_dataset.class_names),
+        ("number of test images", dataset.sizes["test"], static_dataset.sizes["test"]),
+    ):
+        if ours != theirs:
+            raise InputError(
+                f"`static_runs` must be runs on the same data, with the same {what}. "
+                f"Received: {run_dir}, with {theirs!r} where the run has {ours!r}"
+            )
+    return model, static_dataset
+
+
+def _names(static_runs, networks):
+    """The networks by the names of their runs' folders, whole where two have the same."""
+    paths = [pathlib.Path(run) for run in static_runs]
+    names = [path.resolve().name for path in paths]
+    names = [
+        str(path) if names.count(name) > 1 else name
+        for path, name in zip(paths, names, strict=True)
+    ]
+    return dict(zip(names, networks, strict=True))
+
+
+def _classify(name, model, dataset, labels, batch_size):
+    """Which of the test images a static network gets right, a `Classified`."""
+    logits, static_labels = _logits(model, dataset, "test", batch_size)
+    if not np.array_equal(static_labels, labels):
+        raise InputError(
+            "`static_runs` must be runs on the same test images in the same order. "
+            f"Received: {name}, whose test images have other classes"
+        )
+    (cost,) = profile(model)
+    return Classified(name, cost.macs, logits[0].argmax(axis=-1) == labels)
 
 
 def _logits(model, dataset, split, batch_size):

@@ -1,6 +1,14 @@
+import json
 import shutil
 
-from tests.trainers.programs import files, run_program
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.trainers.programs import files, refused, rows, run_program
+from tf_adaptive.evaluation import collect_logits
+from tf_adaptive.training.run_directory import load_finished_run
+from trainers.reporting import load_run_dataset
 
 
 def test_writes_the_report_again(tmp_path, finished_run):
@@ -27,3 +35,94 @@ def test_another_measure_gives_other_thresholds_for_the_same_exits(tmp_path, fin
     before, after = files(finished_run / "report"), files(run_dir / "report")
     assert after["anytime.csv"] == before["anytime.csv"]
     assert after["budgeted.csv"] != before["budgeted.csv"]
+
+
+@pytest.fixture(scope="module")
+def compared(tmp_path_factory, finished_run, static_run):
+    """What the program printed, and a copy of the run with the comparison and the times."""
+    run_dir = shutil.copytree(finished_run, tmp_path_factory.mktemp("compared") / "run")
+    finished = run_program(
+        "trainers.evaluate", "--run_dir", run_dir, "--static_runs", static_run, "--latency"
+    )
+    assert (finished.status, finished.stderr) == (0, "")
+    return finished.stdout, run_dir
+
+
+def right(run_dir):
+    """Which of the test images each exit of a run gets right."""
+    config, model = load_finished_run(run_dir)
+    logits, labels = collect_logits(model, load_run_dataset(config).batches("test", 256))
+    return logits.argmax(-1) == labels
+
+
+def test_static_run_beside_early_exit(compared, finished_run, static_run):
+    stdout, run_dir = compared
+    (row,) = rows(run_dir / "report" / "static_comparison.csv")
+    (static,) = rows(static_run / "report" / "anytime.csv")
+    first, *_ = rows(finished_run / "report" / "anytime.csv")
+    assert (row["name"], row["on_line"]) == ("static", "yes")
+    assert row["macs"] == static["macs"]
+    assert row["accuracy_percent"] == static["accuracy_percent"]
+    assert int(static["macs"]) < int(first["macs"])
+    assert row["adaptive_network"] == "cheaper than early exit can be"
+    sentence = (run_dir / "report" / "static_comparison.txt").read_text().strip()
+    assert sentence.startswith("The adaptive network ")
+    assert sentence in stdout
+    # At its operating point it is compared with the one static network, which is cheaper.
+    ours = 100 * np.mean(right(static_run))
+    assert f"static at {int(static['macs']) / 1e6:.2f} M MACs {ours:.2f} %" in sentence
+    before, after = (files(folder / "report") for folder in (finished_run, run_dir))
+    assert after["anytime.csv"] == before["anytime.csv"]
+    assert after["accuracy_against_macs.png"] != before["accuracy_against_macs.png"]
+
+
+def test_times_are_of_exits_early_exit_and_static_networks(compared):
+    stdout, run_dir = compared
+    table = rows(run_dir / "report" / "latency.csv")
+    names = [f"exit {number}" for number in (1, 2, 3)]
+    names += ["exit 4, the whole network", "early exit", "static"]
+    assert [(row["batch_size"], row["network"]) for row in table] == [
+        (size, name) for size in ("1", "64") for name in names
+    ]
+    exits = rows(run_dir / "report" / "anytime.csv")
+    for row, exit_row in zip(table, exits, strict=False):
+        assert row["accuracy_percent"] == exit_row["accuracy_percent"]
+    for row in table:
+        assert 0 < float(row["median_ms"]) <= float(row["percentile_95_ms"])
+        per_image = float(row["median_ms"]) / int(row["batch_size"])
+        assert float(row["median_ms_per_image"]) == pytest.approx(per_image, abs=1e-4)
+        assert f"{float(row['median_ms']):.2f}" in stdout
+    with Image.open(run_dir / "report" / "accuracy_against_latency.png") as figure:
+        assert min(figure.size) > 800
+
+
+def test_a_report_without_them_leaves_none_of_an_older_one(tmp_path, compared, finished_run):
+    run_dir = shutil.copytree(compared[1], tmp_path / "run")
+    finished = run_program("trainers.evaluate", "--run_dir", run_dir)
+    assert finished.status == 0, finished.stderr
+    assert files(run_dir / "report").keys() == files(finished_run / "report").keys()
+
+
+def test_times_of_a_network_with_one_exit(tmp_path, static_run):
+    run_dir = shutil.copytree(static_run, tmp_path / "run")
+    finished = run_program("trainers.evaluate", "--run_dir", run_dir, "--latency")
+    assert (finished.status, finished.stderr) == (0, "")
+    assert [row["network"] for row in rows(run_dir / "report" / "latency.csv")] == ["exit 1"] * 2
+    assert not (run_dir / "report" / "accuracy_against_latency.png").exists()
+
+
+def test_static_runs_that_cannot_be_compared(tmp_path, finished_run, finished_drnet, static_run):
+    run_dir = shutil.copytree(finished_run, tmp_path / "run")
+
+    def line(static, run_dir=run_dir):
+        return refused(run_dir, "trainers.evaluate", "--run_dir", run_dir, "--static_runs", static)
+
+    assert "must be the directory of a run" in line(tmp_path / "nowhere")
+    for several in (run_dir, finished_drnet):
+        assert "runs of networks with one exit" in line(several)
+    for one in (static_run, finished_drnet):
+        assert "`run_dir` must be the run of a network with several" in line(static_run, one)
+    other = shutil.copytree(static_run, tmp_path / "other")
+    config = json.loads((other / "config.json").read_text())
+    (other / "config.json").write_text(json.dumps(config | {"dataset": "digit"}))
+    assert "Did you mean 'digits'" in line(other)

@@ -1,0 +1,70 @@
+"""How long a network with exits takes to each of them, and what is timed beside it."""
+
+import time
+
+import numpy as np
+import tensorflow as tf
+
+from tf_adaptive.errors import check_whole
+from tf_adaptive.stages import split_stages
+
+
+def runs_to_exits(model):
+    """A function for each exit that computes the network up to it, that exit and those before.
+
+    Args:
+        model: functional `keras.Model` with K exits and one input, as `split_stages` takes.
+
+    Returns:
+        List of K functions of images `(batch, height, width, channels)` that give a list of logits.
+    """
+    stages = split_stages(model)
+    return [_run_to_exit(stages[:count], model.inputs[0]) for count in range(1, len(stages) + 1)]
+
+
+def milliseconds_of(timed, *, calls):
+    """Times functions of a batch of images, in turn.
+
+    In turn, so that a change of the machine's speed falls on all of them alike.
+
+    Args:
+        timed: list of `(function, batches)`: a function of a batch that gives tensors, and the list
+            of batches that it is called with, again and again.
+        calls: how often each function is timed; two more calls warm it up.
+
+    Returns:
+        float64 `(functions, calls)`, milliseconds of each call.
+
+    Raises:
+        InputError: `calls` is no whole number from 1 on.
+    """
+    check_whole("calls", calls, least=1)
+    for function, batches in timed:
+        for call in range(2):
+            _milliseconds(function, batches[call % len(batches)])
+    return np.array(
+        [
+            [_milliseconds(function, batches[call % len(batches)]) for function, batches in timed]
+            for call in range(calls)
+        ]
+    ).T
+
+
+def _run_to_exit(stages, images):
+    @tf.function(input_signature=[tf.TensorSpec((None, *images.shape[1:]), images.dtype)])
+    def run(images):
+        state = {stages[0].takes[0]: images}
+        answers = []
+        for stage in stages:
+            logits, state = stage(state)
+            answers.append(logits)
+        # All of them: TensorFlow leaves out what is not returned.
+        return answers
+
+    return run
+
+
+def _milliseconds(function, images):
+    start = time.perf_counter()
+    tf.nest.map_structure(lambda tensor: tensor.numpy(), function(images))
+    return 1000 * (time.perf_counter() - start)
