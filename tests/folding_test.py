@@ -226,3 +226,49 @@ def test_a_unit_without_normalization_has_no_batch_norm():
     unit.build((None, 8, 8, 2))
     assert not any(isinstance(layer, BatchNormalization) for layer in unit._flatten_layers())
     assert ConvUnit.from_config(unit.get_config()).normalized is False
+
+
+def test_what_a_layer_made_of_its_weights_is_copied():
+    normalization = keras.layers.Normalization()
+    normalization.adapt(np.random.default_rng(0).normal(120, 50, (64, 8, 8, 3)))
+    images = keras.Input((8, 8, 3))
+    x = keras.layers.Conv2D(4, 3, use_bias=False)(normalization(images))
+    x = keras.layers.BatchNormalization()(x)
+    x = keras.layers.GlobalAveragePooling2D()(x)
+    model = keras.Model(images, keras.layers.Dense(3)(x))
+    pixels = np.random.default_rng(1).uniform(0, 255, (4, 8, 8, 3)).astype("float32")
+    folded = fold_batch_norm(model)
+    np.testing.assert_allclose(folded(pixels), model(pixels), rtol=1e-4, atol=1e-5)
+    assert not any(type(layer) is keras.layers.BatchNormalization for layer in folded.layers)
+
+
+def test_functions_without_weights_are_called_as_they_are():
+    images = keras.Input((8, 8, 3))
+    x = keras.layers.Lambda(lambda pixels: pixels / 255 - 0.5)(images)
+    x = keras.layers.BatchNormalization()(keras.layers.Conv2D(4, 3)(x))
+    x = keras.layers.GlobalAveragePooling2D()(x)
+    model = keras.Model(images, keras.layers.Dense(3)(x))
+    pixels = np.random.default_rng(1).uniform(0, 255, (4, 8, 8, 3)).astype("float32")
+    np.testing.assert_allclose(fold_batch_norm(model)(pixels), model(pixels), rtol=1e-4, atol=1e-5)
+
+
+@keras.saving.register_keras_serializable(package="tests")
+class Shift(keras.layers.Layer):
+    """Adds a number that neither its configuration nor its weights hold."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.by = 0.0
+
+    def call(self, inputs):
+        return inputs + self.by
+
+
+def test_a_copy_that_answers_otherwise_is_refused():
+    images = keras.Input((8, 8, 3))
+    shift = Shift()
+    shift.by = 3.0
+    x = keras.layers.GlobalAveragePooling2D()(keras.layers.Conv2D(4, 3)(shift(images)))
+    model = keras.Model(images, keras.layers.Dense(3)(x), name="shifted")
+    with pytest.raises(InputError, match="'shifted', whose folded network answers otherwise"):
+        fold_batch_norm(model)

@@ -7,6 +7,11 @@ from tf_adaptive.errors import InputError
 from tf_adaptive.graph import calls_before, is_functional, open_nested, run_calls
 from tf_adaptive.layers import ConvUnit
 
+# Of an answer's norm: what float32 loses in a hundred layers, and what 8 bits of bfloat16 may.
+_ROUNDING, _HALF_ROUNDING = 1e-3, 0.5
+# Pixels a side where a model takes images of any size.
+_ANY_SIZE = 64
+
 _CONVOLUTIONS = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D, keras.layers.Dense)
 
 
@@ -30,7 +35,9 @@ def fold_batch_norm(model, *, dtype=None):
         it is.
 
     Raises:
-        InputError: the model is not functional, or two layers inside it have the same name.
+        InputError: the model is not functional, two layers inside it have the same name, or a copy
+            of one does not answer as it does: the result is compared with the model on two random
+            images.
     """
     if not is_functional(model):
         raise InputError(f"`model` must be a functional keras.Model. Received: {model!r}")
@@ -44,7 +51,7 @@ def fold_batch_norm(model, *, dtype=None):
     def call(operation, args, kwargs):
         if id(operation) in folded_norms:
             return args[0] if args else kwargs["inputs"]
-        if not isinstance(operation, keras.Layer):
+        if not isinstance(operation, keras.Layer) or isinstance(operation, keras.layers.Lambda):
             return operation(*args, **kwargs)
         is_new = id(operation) not in copies
         if is_new:
@@ -53,7 +60,12 @@ def fold_batch_norm(model, *, dtype=None):
             copies[id(operation)] = _copied(operation, norm, policy)
         outputs = copies[id(operation)](*args, **kwargs)
         if is_new:
-            copies[id(operation)].set_weights(_weights(operation, folded_into.get(id(operation))))
+            copy = copies[id(operation)]
+            copy.set_weights(_weights(operation, folded_into.get(id(operation))))
+            # What a layer computed of its weights (an adapted Normalization) is made anew.
+            if hasattr(copy, "finalize_state"):
+                copy.finalize_state()
+                outputs = copy(*args, **kwargs)
         return outputs
 
     inputs = keras.tree.map_structure(
@@ -65,7 +77,9 @@ def fold_batch_norm(model, *, dtype=None):
     tensors = dict(zip(map(id, model.inputs), keras.tree.flatten(inputs), strict=True))
     run_calls(calls, tensors, call)
     outputs = keras.tree.map_structure(lambda tensor: tensors[id(tensor)], model.output)
-    return keras.Model(inputs, outputs, name=model.name)
+    folded = keras.Model(inputs, outputs, name=model.name)
+    _check_same_answers(model, folded)
+    return folded
 
 
 def fold_drnet(model, *, dtype=None):
@@ -85,6 +99,42 @@ def fold_drnet(model, *, dtype=None):
         fold_batch_norm(network, dtype=dtype) for network in (model.predictor, *model.branches)
     )
     return predictor, branches
+
+
+def _check_same_answers(model, folded):
+    """Refuses a folded network that does not answer as its model does."""
+    rng = np.random.default_rng(0)
+    given = [_random_images(tensor, rng) for tensor in model.inputs]
+    answers = [
+        keras.tree.flatten(
+            network(keras.tree.pack_sequence_as(network.input, given), training=False)
+        )
+        for network in (model, folded)
+    ]
+    layers = [*model.layers, *folded.layers]
+    is_halved = any(layer.compute_dtype != "float32" for layer in layers)
+    rounding = _HALF_ROUNDING if is_halved else _ROUNDING
+    for expected, received in zip(*answers, strict=True):
+        for row, other in zip(_rows(expected), _rows(received), strict=True):
+            difference, size = np.linalg.norm(row - other), np.linalg.norm(row)
+            if np.isfinite(size) and not difference <= rounding * size:
+                raise InputError(
+                    "`model` must be made of layers that can be copied by their configuration and "
+                    f"weights. Received: {model.name!r}, whose folded network answers otherwise, "
+                    f"by {difference / size:.2g} of the answer"
+                )
+
+
+def _random_images(tensor, rng):
+    """One of numbers around 0 and one of pixels up to 255, of an input's shape and dtype."""
+    shape = [_ANY_SIZE if size is None else size for size in tensor.shape[1:]]
+    values = np.stack([rng.standard_normal(shape), rng.uniform(0, 255, shape)])
+    values = np.resize(values, (tensor.shape[0] or 2, *shape))
+    return keras.ops.convert_to_tensor(values.astype("float32"), tensor.dtype)
+
+
+def _rows(answer):
+    return np.asarray(keras.ops.cast(answer, "float32"), "float64").reshape(len(answer), -1)
 
 
 def _norms_to_fold(model, calls):

@@ -80,18 +80,18 @@ def main():
     keras.utils.set_random_seed(backbone_training.SEED.value)
     network, dataset = backbones.load_backbone(backbone_training.DATASET.value)
     model = attach_exits(network, head=_HEAD.value, **_places())
+    exit_weights = check_exit_weights(program.numbers(_EXIT_WEIGHTS), len(model.outputs))
     if _MODE.value == "frozen":
         program.fill_unset(epochs=_FROZEN_EPOCHS)
     drop_shares = backbone_training.fill_recipe(dataset)
     program.fill_unset(backbone_epochs=backbone_training.EPOCHS.value)
-    _print_exits(model)
     config = program.flag_values() | dataset.description()
     if _MODE.value == "frozen":
         _train_frozen(model, dataset, drop_shares, config)
     elif _MODE.value == "joint":
-        _train_joint(model, dataset, drop_shares, config, run_dir, dtype)
+        _train_joint(model, dataset, drop_shares, config, run_dir, dtype, exit_weights)
     else:
-        _train_backbone_first(network, model, dataset, drop_shares, config, dtype)
+        _train_backbone_first(network, model, dataset, drop_shares, config, dtype, exit_weights)
     finish_run(run_dir, model)
     report_run(run_dir)
 
@@ -152,6 +152,7 @@ def _train_frozen(model, dataset, drop_shares, config):
         shown=shown,
     )
     _check_knows_classes(features, dataset)
+    _print_exits(model)
     descent = backbone_training.descent(dataset)
     epochs = backbone_training.EPOCHS.value
     rate = learning_rate_schedule(
@@ -195,9 +196,11 @@ def _check_knows_classes(features, dataset):
         )
 
 
-def _train_joint(model, dataset, drop_shares, config, directory, dtype, *, resume=None):
+def _train_joint(
+    model, dataset, drop_shares, config, directory, dtype, exit_weights, *, resume=None
+):
     trained = model if dtype is None else with_dtype(model, dtype)
-    exit_weights = check_exit_weights(program.numbers(_EXIT_WEIGHTS), len(model.outputs))
+    _print_exits(model)
     epochs = backbone_training.EPOCHS.value
     backbone_training.train_in(
         directory,
@@ -214,7 +217,7 @@ def _train_joint(model, dataset, drop_shares, config, directory, dtype, *, resum
         copy_weights(trained, model)
 
 
-def _train_backbone_first(network, model, dataset, drop_shares, config, dtype):
+def _train_backbone_first(network, model, dataset, drop_shares, config, dtype, exit_weights):
     run_dir = pathlib.Path(backbone_training.RUN_DIR.value)
     if training_flags.RESUME.value:
         check_resumed_run(run_dir, config, may_differ=backbone_training.MAY_DIFFER)
@@ -239,7 +242,7 @@ def _train_backbone_first(network, model, dataset, drop_shares, config, dtype):
     copy_weights(trained, network)
     print("All exits together", flush=True)
     resume = (second / "config.json").exists()
-    _train_joint(model, dataset, drop_shares, config, second, dtype, resume=resume)
+    _train_joint(model, dataset, drop_shares, config, second, dtype, exit_weights, resume=resume)
 
 
 def _existing_folder(path):

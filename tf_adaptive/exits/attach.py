@@ -60,6 +60,11 @@ def attach_exits(model, num_exits=4, *, at=None, head="linear", tokens="mean"):
         )
     _check_names(graph)
     places = places_with_tensors(graph)
+    if not places:
+        raise InputError(
+            "`model` must have a place for an exit, a feature map on which all that comes later "
+            f"depends. Received: {model.name!r}, whose graph has none"
+        )
     if at is None:
         check_whole("num_exits", num_exits, least=2)
         chosen = _nearest_to_equal_shares(places, num_exits, model.name)
