@@ -4,7 +4,7 @@ PYTHON ?= $(shell command -v python3.11 || echo python3)
 DEMO_RUN = runs/demo
 BIN = .venv/bin
 
-.PHONY: demo test lint benchmark
+.PHONY: demo test test-large lint benchmark
 
 demo: .venv/installed
 	rm -rf $(DEMO_RUN)
@@ -22,7 +22,10 @@ demo: .venv/installed
 	@echo "Figures: $(DEMO_RUN)/report/*.png"
 
 test: lint
-	$(BIN)/pytest --numprocesses auto --dist loadfile
+	$(BIN)/pytest --numprocesses auto --dist worksteal
+
+test-large: .venv/installed-dev
+	$(BIN)/pytest -m large
 
 lint: .venv/installed-dev
 	$(BIN)/ruff check

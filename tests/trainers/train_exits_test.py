@@ -27,19 +27,23 @@ BUILT = (*("--backbone", "resnet8_grey", "--weights", "none"), *DATA)
 
 
 @pytest.fixture(scope="module")
-def frozen_run(tmp_path_factory, static_run):
-    run_dir = tmp_path_factory.mktemp("exits") / "frozen"
-    finished = run_program(TRAIN, *DATA, "--backbone", static_run, "--run_dir", run_dir)
-    assert (finished.status, finished.stderr) == (0, "")
-    return run_dir
+def frozen_run(made_once, static_run):
+    def train(folder):
+        arguments = (*DATA, "--backbone", static_run, "--run_dir", folder / "frozen")
+        finished = run_program(TRAIN, *arguments)
+        assert (finished.status, finished.stderr) == (0, "")
+
+    return made_once("frozen_exits", train) / "frozen"
 
 
 @pytest.fixture(scope="module")
-def two_phase_run(tmp_path_factory):
-    run_dir = tmp_path_factory.mktemp("exits") / "two_phases"
-    finished = run_program(TRAIN, *BUILT, "--mode", "backbone_then_joint", "--run_dir", run_dir)
-    assert (finished.status, finished.stderr) == (0, "")
-    return run_dir
+def two_phase_run(made_once):
+    def train(folder):
+        arguments = (*BUILT, "--mode", "backbone_then_joint", "--run_dir", folder / "two_phases")
+        finished = run_program(TRAIN, *arguments)
+        assert (finished.status, finished.stderr) == (0, "")
+
+    return made_once("two_phase_exits", train) / "two_phases"
 
 
 def test_frozen_backbone_answers_as_before_to_the_bit(frozen_run, static_run):

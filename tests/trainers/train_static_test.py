@@ -1,4 +1,5 @@
 import json
+import shutil
 
 import keras
 import numpy as np
@@ -59,12 +60,13 @@ def test_report_is_of_the_one_exit(static_run):
     assert not any(name.startswith("threshold") for name in budget_row)
 
 
-def test_evaluated_again(static_run):
-    before = files(static_run / "report")
-    finished = run_program("trainers.evaluate", "--run_dir", static_run)
+def test_evaluated_again(tmp_path, static_run):
+    run_dir = shutil.copytree(static_run, tmp_path / "run")
+    before = files(run_dir / "report")
+    finished = run_program("trainers.evaluate", "--run_dir", run_dir)
     assert (finished.status, finished.stderr) == (0, "")
     assert "early exit" not in finished.stdout
-    assert files(static_run / "report") == before
+    assert files(run_dir / "report") == before
 
 
 def test_killed_run_continues_bit_for_bit(tmp_path, static_run):

@@ -1,0 +1,68 @@
+"""Exits on what Keras ships."""
+
+import keras
+import numpy as np
+import pytest
+
+import tf_adaptive as ta
+from tf_adaptive.evaluation import collect_logits
+from tf_adaptive.policies import choose_exits, confidence_scores
+
+SIZE = 64
+WIDTHS = {"MobileNetV2": {"alpha": 0.35}}
+NETWORKS = (
+    "MobileNetV2",
+    "MobileNetV3Small",
+    pytest.param("EfficientNetB0", marks=pytest.mark.large),
+)
+
+
+@pytest.fixture(scope="module", params=NETWORKS)
+def network(request):
+    """A network whose batch norms have statistics, and with three exits."""
+    keras.utils.set_random_seed(0)
+    backbone = getattr(keras.applications, request.param)(
+        input_shape=(SIZE, SIZE, 3),
+        weights=None,
+        classes=7,
+        classifier_activation=None,
+        **WIDTHS.get(request.param, {}),
+    )
+    images = np.random.default_rng(0).uniform(0, 255, (64, SIZE, SIZE, 3)).astype("float32")
+    if request.param == "MobileNetV2":
+        images = images / 127.5 - 1
+    for layer in backbone.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.momentum = 0.0
+    backbone(images, training=True)
+    return backbone, ta.attach_exits(backbone, num_exits=3), images
+
+
+def test_exits_stand_near_equal_shares_and_cost_little(network):
+    backbone, attached, _ = network
+    costs = ta.profile(attached)
+    shares = [cost.macs / costs[-1].macs for cost in costs]
+    np.testing.assert_allclose(shares, [1 / 3, 2 / 3, 1], atol=0.06)
+    whole = ta.profile(backbone)[-1].macs
+    assert (costs[-1].macs - whole) / whole < 0.03
+
+
+def test_stages_early_exit_and_folding_answer_as_the_network(network):
+    backbone, attached, images = network
+    np.testing.assert_array_equal(attached(images[:4])[-1], backbone(images[:4]))
+    logits, _ = collect_logits(attached, [(images, np.zeros(len(images)))])
+    state = images
+    for stage, expected in zip(ta.split_stages(attached), logits, strict=True):
+        received, state = stage(state)
+        np.testing.assert_allclose(received, expected, atol=1e-3 * np.ptp(expected))
+    for ours, expected in zip(ta.fold_batch_norm(attached)(images), logits, strict=True):
+        np.testing.assert_allclose(ours, expected, atol=1e-3 * np.ptp(expected))
+    scores = np.stack([np.asarray(confidence_scores(exit)) for exit in logits])
+    # Between the two samples in the middle that are furthest apart, so that rounding moves nobody.
+    thresholds = []
+    for score in scores[:-1]:
+        middle = np.sort(score)[24:41]
+        widest = np.argmax(np.diff(middle))
+        thresholds.append(middle[widest : widest + 2].mean())
+    answer = ta.EarlyExit(attached, thresholds)(images)
+    np.testing.assert_array_equal(answer["exit"], choose_exits(scores, thresholds))
