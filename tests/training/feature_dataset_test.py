@@ -7,6 +7,7 @@ from tf_adaptive.collaboration import with_collaboration
 from tf_adaptive.errors import InputError
 from tf_adaptive.exit_heads import linear_exits, split_heads
 from tf_adaptive.losses import one_for_all_distillation
+from tf_adaptive.training import multi_exit_phases
 from tf_adaptive.training.feature_dataset import FeatureDataset, collect_features
 from tf_adaptive.training.gradient_step import sgd
 from tf_adaptive.training.step import TrainStep
@@ -48,6 +49,47 @@ def test_refuses():
         FeatureDataset([], validation=pairs(4))
     with pytest.raises(InputError, match="`split` must be one of train, validation"):
         FeatureDataset([pairs(3)], validation=pairs(3)).batches("test", 2)
+
+
+def test_features_on_disk_are_those_in_memory(tmp_path):
+    model = tiny_model()
+    backbone, _ = split_heads(model, [feature for _, feature in linear_exits(model)])
+    batches = list(tiny_dataset().batches("train", BATCH_SIZE))
+    count = sum(len(labels) for _, labels in batches)
+    in_memory, labels = collect_features(backbone, batches)
+    on_disk, same_labels = collect_features(backbone, batches, on_disk_in=tmp_path, count=count)
+    np.testing.assert_array_equal(on_disk, in_memory)
+    np.testing.assert_array_equal(same_labels, labels)
+    # The file has no name: nothing is left where a training is killed.
+    assert isinstance(on_disk, np.memmap)
+    assert not list(tmp_path.iterdir())
+    epochs = [
+        collected(dataset.training_batches(BATCH_SIZE, epoch=0, seed=1))
+        for dataset in (
+            FeatureDataset([(features, labels)], validation=pairs(4))
+            for features in (in_memory, on_disk)
+        )
+    ]
+    np.testing.assert_array_equal(epochs[0][0], epochs[1][0])
+    with pytest.raises(InputError, match="must fit on the disk"):
+        collect_features(backbone, batches, on_disk_in=tmp_path / "nowhere", count=count)
+
+
+def test_features_that_are_too_many_go_to_the_disk(tmp_path, monkeypatch):
+    model = tiny_model()
+    backbone, _ = split_heads(model, [feature for _, feature in linear_exits(model)])
+    monkeypatch.setattr(multi_exit_phases, "MOST_BYTES_IN_MEMORY", 0)
+    kept = []
+
+    def collect(*arguments, **named):
+        kept.append(named["on_disk_in"])
+        return collect_features(*arguments, **named)
+
+    monkeypatch.setattr(multi_exit_phases, "collect_features", collect)
+    multi_exit_phases.feature_passes(
+        backbone, tiny_dataset(), augmented_passes=1, seed=0, folder=tmp_path
+    )
+    assert kept == [tmp_path, tmp_path]
 
 
 def collaborating_network():
