@@ -22,7 +22,7 @@ demo: .venv/installed
 	@echo "Figures: $(DEMO_RUN)/report/*.png"
 
 test: lint
-	$(BIN)/pytest --numprocesses auto --dist loadfile
+	$(BIN)/pytest --numprocesses auto --dist worksteal
 
 lint: .venv/installed-dev
 	$(BIN)/ruff check

@@ -1,3 +1,7 @@
+import os
+import shutil
+
+import filelock
 import pytest
 from matplotlib.figure import Figure
 
@@ -33,34 +37,68 @@ def second_figure_fails(monkeypatch):
 
 
 @pytest.fixture(scope="session")
-def finished_run(tmp_path_factory):
+def made_once(tmp_path_factory):
+    """A function of a name and of one that fills a folder, which gives the folder.
+
+    pytest-xdist's workers share it: the first that asks for the name fills it, the others wait.
+    """
+    root = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        root = root.parent
+
+    def folder_of(name, fill):
+        folder = root / "made_once" / name
+        folder.parent.mkdir(exist_ok=True)
+        with filelock.FileLock(f"{folder}.lock"):
+            if not folder.exists():
+                folder.mkdir()
+                try:
+                    fill(folder)
+                except BaseException:
+                    shutil.rmtree(folder)
+                    raise
+        return folder
+
+    return folder_of
+
+
+@pytest.fixture(scope="session")
+def finished_run(made_once):
     """The directory of a run that nothing interrupted; copy it to change it."""
-    run_dir = tmp_path_factory.mktemp("runs") / "finished"
-    finished = run_program("trainers.train_multi_exit", *TRAINING, "--run_dir", run_dir)
-    assert finished.status == 0, finished.stderr
-    return run_dir
+
+    def train(folder):
+        arguments = (*TRAINING, "--run_dir", folder / "finished")
+        finished = run_program("trainers.train_multi_exit", *arguments)
+        assert finished.status == 0, finished.stderr
+
+    return made_once("runs", train) / "finished"
 
 
 @pytest.fixture(scope="session")
-def quantized_run(finished_run, tmp_path_factory):
+def quantized_run(finished_run, made_once):
     """The directory of what quantization-aware training made of `finished_run`."""
-    run_dir = tmp_path_factory.mktemp("runs") / "quantized"
-    arguments = (*QUANTIZED_TRAINING, "--run_dir", finished_run, "--output_dir", run_dir)
-    finished = run_program("trainers.train_quantized", *arguments)
-    assert (finished.status, finished.stderr) == (0, "")
-    return run_dir
+
+    def train(folder):
+        directories = ("--run_dir", finished_run, "--output_dir", folder / "quantized")
+        finished = run_program("trainers.train_quantized", *QUANTIZED_TRAINING, *directories)
+        assert (finished.status, finished.stderr) == (0, "")
+
+    return made_once("quantized_runs", train) / "quantized"
 
 
 @pytest.fixture(scope="session")
-def converted_run(finished_run, tmp_path_factory):
+def converted_run(finished_run, made_once):
     """The folder of `finished_run` in TFLite, float32, all stages in one file."""
-    folder = tmp_path_factory.mktemp("tflite") / "float32"
-    finished = run_program(
-        "savedmodels.convert_tflite",
-        *("--run_dir", finished_run, "--output", folder, "--test_images", "60", "--single_file"),
-    )
-    assert (finished.status, finished.stderr) == (0, "")
-    return folder
+
+    def convert(folder):
+        finished = run_program(
+            "savedmodels.convert_tflite",
+            *("--run_dir", finished_run, "--output", folder / "float32"),
+            *("--test_images", "60", "--single_file"),
+        )
+        assert (finished.status, finished.stderr) == (0, "")
+
+    return made_once("converted_runs", convert) / "float32"
 
 
 # Four steps of each stage.
@@ -73,9 +111,12 @@ DRNET_TRAINING = (
 
 
 @pytest.fixture(scope="session")
-def finished_drnet(tmp_path_factory):
+def finished_drnet(made_once):
     """The directory of a DRNet's run that nothing interrupted; copy it to change it."""
-    run_dir = tmp_path_factory.mktemp("runs") / "drnet"
-    finished = run_program("trainers.train_drnet", *DRNET_TRAINING, "--run_dir", run_dir)
-    assert finished.status == 0, finished.stderr
-    return run_dir
+
+    def train(folder):
+        arguments = (*DRNET_TRAINING, "--run_dir", folder / "drnet")
+        finished = run_program("trainers.train_drnet", *arguments)
+        assert finished.status == 0, finished.stderr
+
+    return made_once("drnet_runs", train) / "drnet"

@@ -48,8 +48,6 @@ def batch_norms(model):
 
 
 def outputs_of(model, inputs):
-    if not isinstance(model.input, list):
-        (inputs,) = inputs
     return [np.asarray(tf.cast(output, "float32")) for output in keras.tree.flatten(model(inputs))]
 
 

@@ -88,8 +88,9 @@ def random_model(seed, *, dtype=None):
 
 
 def random_images(model, batch, seed=0):
-    """What the model takes: a list of an array for each of its inputs."""
+    """What the model takes: an array, or for several inputs their structure."""
     rng = np.random.default_rng(seed)
-    return [
-        rng.standard_normal((batch, *tensor.shape[1:])).astype("float32") for tensor in model.inputs
-    ]
+    return keras.tree.map_structure(
+        lambda tensor: rng.standard_normal((batch, *tensor.shape[1:])).astype("float32"),
+        model.input,
+    )

@@ -50,20 +50,27 @@ def drnet(finished_drnet):
     return model, dataset, dataset.pictures("test", range(TEST_IMAGES))
 
 
-def _converted(run_dir, tmp_path_factory, name, **arguments):
-    folder = tmp_path_factory.mktemp("tflite") / name
-    convert_run(run_dir, folder, test_images=TEST_IMAGES, **arguments)
-    return folder
+def _converted(run_dir, made_once, name, **arguments):
+    return (
+        made_once(
+            name,
+            lambda folder: convert_run(
+                run_dir, folder / name, test_images=TEST_IMAGES, **arguments
+            ),
+        )
+        / name
+    )
 
 
 # A barely trained network is near a tie on many images.
+FLOAT16 = {"precision": "float16", "least_agreement": 90}
 INT8 = {"precision": "int8", "least_agreement": 50}
 
 
 @pytest.fixture(scope="session")
-def float32_stages(finished_run, tmp_path_factory):
+def float32_stages(finished_run, made_once):
     """The folder of a conversion with a file for each stage."""
-    return _converted(finished_run, tmp_path_factory, "float32_stages")
+    return _converted(finished_run, made_once, "float32_stages")
 
 
 @pytest.fixture(scope="session")
@@ -72,15 +79,13 @@ def float32(converted_run):
 
 
 @pytest.fixture(scope="session")
-def float16(finished_run, tmp_path_factory):
-    return _converted(
-        finished_run, tmp_path_factory, "float16", precision="float16", single_file=True
-    )
+def float16(finished_run, made_once):
+    return _converted(finished_run, made_once, "float16", single_file=True, **FLOAT16)
 
 
 @pytest.fixture(scope="session")
-def int8(finished_run, tmp_path_factory):
-    return _converted(finished_run, tmp_path_factory, "int8", single_file=True, **INT8)
+def int8(finished_run, made_once):
+    return _converted(finished_run, made_once, "int8", single_file=True, **INT8)
 
 
 @pytest.fixture(params=["float32_stages", "float32", "float16", "int8"])
@@ -90,28 +95,33 @@ def folder(request):
 
 
 @pytest.fixture(scope="session")
-def drnet_parts(finished_drnet, tmp_path_factory):
+def drnet_parts(finished_drnet, made_once):
     """The folder of a DRNet, float32, a file for each signature."""
-    return _converted(finished_drnet, tmp_path_factory, "drnet_parts")
+    return _converted(finished_drnet, made_once, "drnet_parts")
 
 
 @pytest.fixture(scope="session")
-def drnet_float32(finished_drnet, tmp_path_factory):
+def drnet_float32(finished_drnet, made_once):
     """The folder of a DRNet, float32, all signatures in one file."""
-    return _converted(finished_drnet, tmp_path_factory, "drnet_float32", single_file=True)
+    return _converted(finished_drnet, made_once, "drnet_float32", single_file=True)
 
 
 @pytest.fixture(scope="session")
-def drnet_conversion(finished_drnet, tmp_path_factory):
+def drnet_conversion(finished_drnet, made_once):
     """What the program printed, and the folder it wrote: float16, all signatures in one file."""
-    folder = tmp_path_factory.mktemp("tflite") / "drnet_float16"
-    finished = run_program(
-        "savedmodels.convert_tflite",
-        *("--run_dir", finished_drnet, "--output", folder, "--precision", "float16"),
-        *("--single_file", "--test_images", TEST_IMAGES),
-    )
-    assert (finished.status, finished.stderr) == (0, "")
-    return finished.stdout, folder
+
+    def convert(folder):
+        finished = run_program(
+            "savedmodels.convert_tflite",
+            *("--run_dir", finished_drnet, "--output", folder / "drnet_float16"),
+            *("--precision", "float16", "--least_agreement", FLOAT16["least_agreement"]),
+            *("--single_file", "--test_images", TEST_IMAGES),
+        )
+        assert (finished.status, finished.stderr) == (0, "")
+        (folder / "stdout.txt").write_text(finished.stdout)
+
+    folder = made_once("drnet_conversion", convert)
+    return (folder / "stdout.txt").read_text(), folder / "drnet_float16"
 
 
 @pytest.fixture(scope="session")
@@ -121,8 +131,8 @@ def drnet_float16(drnet_conversion):
 
 
 @pytest.fixture(scope="session")
-def drnet_int8(finished_drnet, tmp_path_factory):
-    return _converted(finished_drnet, tmp_path_factory, "drnet_int8", single_file=True, **INT8)
+def drnet_int8(finished_drnet, made_once):
+    return _converted(finished_drnet, made_once, "drnet_int8", single_file=True, **INT8)
 
 
 @pytest.fixture(params=["drnet_parts", "drnet_float32", "drnet_float16", "drnet_int8"])
@@ -132,19 +142,21 @@ def drnet_folder(request):
 
 
 @pytest.fixture(scope="session")
-def served(tmp_path_factory, finished_run, finished_drnet):
+def served(made_once, finished_run, finished_drnet):
     """A folder of exported models: "exits", and in version 2 in bfloat16, and "drnet"."""
-    output = tmp_path_factory.mktemp("served") / "models"
-    for run_dir, flags in (
-        (finished_run, ("--name", "exits")),
-        (finished_run, ("--name", "exits", "--dtype", "bfloat16", "--thresholds", "0.2,0.3,0.4")),
-        (finished_drnet, ()),
-    ):
-        exported = run_program(
-            "savedmodels.export", "--run_dir", run_dir, "--output", output, *flags
-        )
-        assert exported.status == 0, exported.stderr
-    return output
+
+    def export(folder):
+        lower = ("--dtype", "bfloat16", "--thresholds", "0.2,0.3,0.4")
+        for run_dir, flags in (
+            (finished_run, ("--name", "exits")),
+            (finished_run, ("--name", "exits", *lower)),
+            (finished_drnet, ()),
+        ):
+            directories = ("--run_dir", run_dir, "--output", folder / "models")
+            exported = run_program("savedmodels.export", *directories, *flags)
+            assert exported.status == 0, exported.stderr
+
+    return made_once("served", export) / "models"
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,6 @@
 """Runs the programs as `python -m` does, without loading TensorFlow anew for each."""
 
+import contextlib
 import csv
 import dataclasses
 import multiprocessing
@@ -7,7 +8,6 @@ import os
 import pathlib
 import runpy
 import signal
-import subprocess
 import sys
 import tempfile
 import time
@@ -34,10 +34,7 @@ class Finished:
 
 def run_program(name, *arguments):
     """Runs `python -m NAME ARGUMENTS` to its end."""
-    with tempfile.TemporaryDirectory() as directory:
-        outputs = [pathlib.Path(directory, stream) for stream in ("stdout", "stderr")]
-        process = _PROCESSES.Process(target=_run, args=(name, list(map(str, arguments)), outputs))
-        process.start()
+    with _started(name, arguments) as (process, outputs):
         process.join()
         return Finished(process.exitcode, *(output.read_text() for output in outputs))
 
@@ -55,15 +52,17 @@ def refused(directory, name, *arguments):
 
 
 def kill_program_at(wanted, name, *arguments):
-    """Runs `python -m NAME ARGUMENTS` in a process of its own and kills it once a file is there."""
-    process = subprocess.Popen([sys.executable, "-m", name, *map(str, arguments)], cwd=REPOSITORY)
-    deadline = time.monotonic() + 300
-    while not wanted.exists():
-        assert process.poll() is None, "the training ended before it could be killed"
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-    process.send_signal(signal.SIGKILL)
-    assert process.wait() == -signal.SIGKILL
+    """Runs `python -m NAME ARGUMENTS` and kills it once a file is there."""
+    with _started(name, arguments) as (process, (_, stderr)):
+        deadline = time.monotonic() + 300
+        while not wanted.exists():
+            ended = not process.is_alive()
+            assert not ended, f"the training ended before it could be killed: {stderr.read_text()}"
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        process.kill()
+        process.join()
+        assert process.exitcode == -signal.SIGKILL
 
 
 def rows(path):
@@ -91,6 +90,16 @@ def files(directory):
         str(path.relative_to(directory)): path.read_bytes() if path.is_file() else None
         for path in sorted(directory.rglob("*"))
     }
+
+
+@contextlib.contextmanager
+def _started(name, arguments):
+    """A process that runs a program, and the files that its standard output and error go to."""
+    with tempfile.TemporaryDirectory() as directory:
+        outputs = [pathlib.Path(directory, stream) for stream in ("stdout", "stderr")]
+        process = _PROCESSES.Process(target=_run, args=(name, list(map(str, arguments)), outputs))
+        process.start()
+        yield process, outputs
 
 
 def _run(name, arguments, outputs):

@@ -1,6 +1,7 @@
 """Pruning from the flag to the export."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -33,13 +34,14 @@ def assert_exactly_sparse(model):
 
 
 @pytest.fixture(scope="module")
-def pruned_run(finished_run, tmp_path_factory):
-    run_dir = tmp_path_factory.mktemp("runs") / "pruned"
-    arguments = (*PRUNED, "--weights_from", finished_run, "--run_dir", run_dir)
-    finished = run_program(TRAIN, *arguments)
-    assert (finished.status, finished.stderr) == (0, "")
-    assert "75.00 %. model.keras has " in finished.stdout
-    return run_dir
+def pruned_run(finished_run, made_once):
+    def train(folder):
+        run_dir = folder / "pruned"
+        finished = run_program(TRAIN, *PRUNED, "--weights_from", finished_run, "--run_dir", run_dir)
+        assert (finished.status, finished.stderr) == (0, "")
+        assert "75.00 %. model.keras has " in finished.stdout
+
+    return made_once("pruned_runs", train) / "pruned"
 
 
 def test_every_kernel_is_as_sparse_as_asked(pruned_run):
@@ -58,11 +60,12 @@ def test_report(pruned_run):
     assert int(pruned["gzip_bytes"]) < 0.6 * int(dense["gzip_bytes"])
 
 
-def test_evaluation_reports_it_again(pruned_run):
-    report = pruned_run / "report"
+def test_evaluation_reports_it_again(tmp_path, pruned_run):
+    run_dir = shutil.copytree(pruned_run, tmp_path / "run")
+    report = run_dir / "report"
     before = [(report / name).read_bytes() for name in ("sparsity.csv", "anytime.csv")]
     (report / "sparsity.csv").unlink()
-    finished = run_program("trainers.evaluate", "--run_dir", pruned_run)
+    finished = run_program("trainers.evaluate", "--run_dir", run_dir)
     assert (finished.status, finished.stderr) == (0, "")
     assert [(report / name).read_bytes() for name in ("sparsity.csv", "anytime.csv")] == before
 

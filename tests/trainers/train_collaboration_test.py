@@ -14,12 +14,13 @@ SHORT = ("--epochs", "2", "--batch_size", "16", "--learning_rate", "0.05")
 
 
 @pytest.fixture(scope="module")
-def collaborating_run(finished_run, tmp_path_factory):
-    output_dir = tmp_path_factory.mktemp("runs") / "collaborating"
-    directories = ("--run_dir", finished_run, "--output_dir", output_dir)
-    finished = run_program(PROGRAM, *directories, *SHORT)
-    assert finished.status == 0, finished.stderr
-    return output_dir
+def collaborating_run(finished_run, made_once):
+    def train(folder):
+        directories = ("--run_dir", finished_run, "--output_dir", folder / "collaborating")
+        finished = run_program(PROGRAM, *directories, *SHORT)
+        assert finished.status == 0, finished.stderr
+
+    return made_once("collaborating_runs", train) / "collaborating"
 
 
 def test_only_the_exits_have_changed(finished_run, collaborating_run):
@@ -38,13 +39,14 @@ def test_only_the_exits_have_changed(finished_run, collaborating_run):
     assert not np.array_equal(trained["collaborating_exit_1/kernel"], frozen["exit_1/kernel"])
 
 
-def test_the_run_is_one_that_evaluation_takes(collaborating_run):
-    with (collaborating_run / "report" / "anytime.csv").open(newline="") as file:
+def test_the_run_is_one_that_evaluation_takes(collaborating_run, tmp_path):
+    run_dir = shutil.copytree(collaborating_run, tmp_path / "run")
+    with (run_dir / "report" / "anytime.csv").open(newline="") as file:
         before = list(csv.DictReader(file))
     assert len(before) == 4
-    finished = run_program("trainers.evaluate", "--run_dir", collaborating_run)
+    finished = run_program("trainers.evaluate", "--run_dir", run_dir)
     assert finished.status == 0, finished.stderr
-    with (collaborating_run / "report" / "anytime.csv").open(newline="") as file:
+    with (run_dir / "report" / "anytime.csv").open(newline="") as file:
         assert list(csv.DictReader(file)) == before
 
 

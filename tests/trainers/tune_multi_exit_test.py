@@ -14,11 +14,12 @@ SEARCH = (
 
 
 @pytest.fixture(scope="module")
-def finished_search(tmp_path_factory):
-    run_dir = tmp_path_factory.mktemp("runs") / "search"
-    finished = run_program(TUNE, *SEARCH, "--run_dir", run_dir)
-    assert (finished.status, finished.stderr) == (0, "")
-    return run_dir
+def finished_search(made_once):
+    def search(folder):
+        finished = run_program(TUNE, *SEARCH, "--run_dir", folder / "search")
+        assert (finished.status, finished.stderr) == (0, "")
+
+    return made_once("multi_exit_searches", search) / "search"
 
 
 def test_trials(finished_search):

@@ -1,4 +1,5 @@
 import json
+import shutil
 
 import pytest
 
@@ -23,12 +24,16 @@ SEARCH = (
 
 
 @pytest.fixture(scope="module")
-def finished_search(tmp_path_factory):
+def finished_search(made_once):
     """The directory of a search that nothing interrupted, and what it printed."""
-    run_dir = tmp_path_factory.mktemp("runs") / "search"
-    finished = run_program(TUNE, *SEARCH, "--run_dir", run_dir)
-    assert (finished.status, finished.stderr) == (0, "")
-    return run_dir, finished.stdout
+
+    def search(folder):
+        finished = run_program(TUNE, *SEARCH, "--run_dir", folder / "search")
+        assert (finished.status, finished.stderr) == (0, "")
+        (folder / "stdout.txt").write_text(finished.stdout)
+
+    folder = made_once("searches", search)
+    return folder / "search", (folder / "stdout.txt").read_text()
 
 
 def test_run_directory(finished_search):
@@ -137,8 +142,9 @@ def test_killed_search_ends_with_the_same_trials(tmp_path, finished_search):
         assert (run_dir / name).read_bytes() == (expected / name).read_bytes()
 
 
-def test_finished_search_starts_no_trial(finished_search):
-    run_dir, stdout = finished_search
+def test_finished_search_starts_no_trial(tmp_path, finished_search):
+    finished_dir, stdout = finished_search
+    run_dir = shutil.copytree(finished_dir, tmp_path / "run")
     before = files(run_dir)
     finished = run_program(TUNE, *SEARCH, "--run_dir", run_dir, "--resume")
     assert finished.status == 0, finished.stderr
@@ -165,7 +171,8 @@ def test_another_searchs_stage_1(tmp_path, finished_search):
 
 
 def test_directory_of_something_else(tmp_path, finished_search):
-    run_dir, _ = finished_search
+    finished_dir, _ = finished_search
+    run_dir = shutil.copytree(finished_dir, tmp_path / "search")
     search = (*SEARCH, "--run_dir", run_dir)
     assert "which holds a run; resume it" in refused(run_dir, TUNE, *search)
     line = refused(run_dir, TUNE, *search, "--resume", "--flops_weights", "0.1,1")
