@@ -6,7 +6,17 @@ from tf_adaptive.early_exit import EarlyExit
 from tf_adaptive.errors import InputError
 from tf_adaptive.folding import fold_batch_norm
 from tf_adaptive.gradient_equilibrium import with_gradient_equilibrium
-from tf_adaptive.models import DRNet, MSDNet, RANet, ResNet, resolution_branches
+from tf_adaptive.models import (
+    DenseNet,
+    DRNet,
+    Ensemble,
+    GoogLeNet,
+    MSDNet,
+    RANet,
+    ResNet,
+    WideResNet,
+    resolution_branches,
+)
 from tf_adaptive.policies import (
     choose_exits,
     confidence_scores,
@@ -23,13 +33,17 @@ __version__ = "0.1.0"
 __all__ = [
     "BranchCosts",
     "DRNet",
+    "DenseNet",
     "EarlyExit",
+    "Ensemble",
     "ExitCost",
+    "GoogLeNet",
     "InputError",
     "MSDNet",
     "RANet",
     "ResNet",
     "Stage",
+    "WideResNet",
     "branch_costs",
     "choose_exits",
     "confidence_scores",
