@@ -9,11 +9,15 @@ from tf_adaptive.exits.places import ExitPlace, exit_places
 from tf_adaptive.folding import fold_batch_norm
 from tf_adaptive.gradient_equilibrium import with_gradient_equilibrium
 from tf_adaptive.models import (
+    DenseNet,
     DRNet,
     EfficientNetLite,
+    Ensemble,
+    GoogLeNet,
     MSDNet,
     RANet,
     ResNet,
+    WideResNet,
     resolution_branches,
 )
 from tf_adaptive.policies import (
@@ -32,16 +36,21 @@ __version__ = "0.1.0"
 __all__ = [
     "BranchCosts",
     "DRNet",
+    "DenseNet",
     "EarlyExit",
     "EfficientNetLite",
     "ExitCost",
     "ExitPlace",
+    "Ensemble",
+    "ExitCost",
+    "GoogLeNet",
     "InputError",
     "MSDNet",
     "RANet",
     "ResNet",
     "Stage",
     "attach_exits",
+    "WideResNet",
     "branch_costs",
     "choose_exits",
     "confidence_scores",

@@ -14,8 +14,8 @@ import tensorflow as tf
 from tf_adaptive.errors import InputError
 
 _ACTIVATIONS = {
-    *("Elu", "Erf", "Erfc", "LeakyRelu", "Relu", "Relu6", "Selu", "Sigmoid", "Softmax", "Softplus"),
-    *("Softsign", "Tanh"),
+    *("Elu", "Erf", "Erfc", "LeakyRelu", "LogSoftmax", "Relu", "Relu6", "Selu", "Sigmoid"),
+    *("Softmax", "Softplus", "Softsign", "Tanh"),
 }
 _FREE = {
     # Batch normalisation and elementwise arithmetic.

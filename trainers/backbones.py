@@ -133,7 +133,7 @@ def _network():
         return _of_run(name)
     if name.startswith(_APPLICATIONS):
         return _of_application(name)
-    classes = _classes_by_preset()
+    classes = classes_by_preset()
     check_choice("backbone", name, [*classes, *(_APPLICATIONS + n for n in application_names())])
     return _of_preset(name, classes[name])
 
@@ -265,16 +265,16 @@ def _check_no_width():
         )
 
 
-def _classes_by_preset():
+def classes_by_preset():
     """The class of every preset of a network with one exit."""
-    several_exits = tuple(networks.NETWORKS.values())
     return {
         preset: value
         for value in vars(models).values()
         if inspect.isclass(value)
         and issubclass(value, PublishedNetwork)
-        and not issubclass(value, several_exits)
-        for preset in value.presets
+        and not issubclass(value, models.MSDNet | models.RANet)
+        for preset, arguments in value.presets.items()
+        if not networks.has_exits_along(arguments)
     }
 
 

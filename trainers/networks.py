@@ -3,18 +3,32 @@
 from absl import flags
 
 from tf_adaptive.errors import InputError, check_choice
-from tf_adaptive.models import MSDNet, RANet
+from tf_adaptive.models import DenseNet, Ensemble, MSDNet, RANet, ResNet
 from trainers import program
 
-NETWORKS = {"msdnet": MSDNet, "ranet": RANet}
-_DEFAULT_PRESETS = {"msdnet": "msdnet_cifar_lingrow5", "ranet": "ranet_cifar_lg3"}
+NETWORKS = {
+    "msdnet": MSDNet,
+    "ranet": RANet,
+    "resnet": ResNet,
+    "densenet": DenseNet,
+    "ensemble": Ensemble,
+}
+_DEFAULT_PRESETS = {
+    "msdnet": "msdnet_cifar_lingrow5",
+    "ranet": "ranet_cifar_lg3",
+    "resnet": "resnet_mc_cifar",
+    "densenet": "densenet_mc_cifar",
+    "ensemble": "ensemble_resnet_cifar",
+}
+# Arguments that give a network exits that it does not have without.
+_EXITS_ALONG = ("exit_blocks", "exit_layers")
 # The papers' trainings on CIFAR and on ImageNet; the rate falls after these shares of the epochs.
 _RECIPES = {
     "cifar": {"epochs": 300, "batch_size": 64, "drop_shares": (1 / 2, 3 / 4)},
     "imagenet": {"epochs": 90, "batch_size": 256, "drop_shares": (1 / 3, 2 / 3)},
 }
 _LARGEST_CIFAR_SIDE = 64
-_NESTEROV = {"msdnet": True, "ranet": False}
+_WITHOUT_NESTEROV = ("ranet",)
 
 # Programs that build a network adopt these with `flags.adopt_module_key_flags`.
 MODEL = flags.DEFINE_string("model", "msdnet", f"network: {' or '.join(NETWORKS)}")
@@ -34,7 +48,20 @@ def fill_preset():
     """
     check_choice("model", MODEL.value, NETWORKS)
     program.fill_unset(preset=_DEFAULT_PRESETS[MODEL.value])
-    check_choice("preset", PRESET.value, NETWORKS[MODEL.value].presets)
+    check_choice("preset", PRESET.value, presets_with_exits(MODEL.value))
+
+
+def presets_with_exits(model):
+    """Names of the presets with several exits of the network called `model`."""
+    presets = NETWORKS[model].presets
+    if model in ("msdnet", "ranet", "ensemble"):
+        return list(presets)
+    return [name for name, arguments in presets.items() if has_exits_along(arguments)]
+
+
+def has_exits_along(arguments):
+    """Whether a preset of a network that may have one exit gives it several."""
+    return any(arguments.get(name) for name in _EXITS_ALONG)
 
 
 def network_class(model, preset):
@@ -44,7 +71,7 @@ def network_class(model, preset):
         InputError: there is no such network or preset.
     """
     check_choice("model", model, NETWORKS)
-    check_choice("preset", preset, NETWORKS[model].presets)
+    check_choice("preset", preset, presets_with_exits(model))
     return NETWORKS[model]
 
 
@@ -64,8 +91,9 @@ def published_recipe(model, preset):
     Raises:
         InputError: there is no such network or preset.
     """
-    stem = network_class(model, preset).presets[preset]["stem"]
-    return _RECIPES[stem] | {"nesterov": _NESTEROV[model]}
+    network_class(model, preset)
+    images = "imagenet" if "_imagenet" in preset else "cifar"
+    return _RECIPES[images] | {"nesterov": model not in _WITHOUT_NESTEROV}
 
 
 def recipe_for_images(image_shape):

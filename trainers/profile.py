@@ -33,19 +33,17 @@ def main():
         return
     networks.fill_preset()
     preset = networks.PRESET.value
-    published = networks.network_class(name, preset).presets[preset]
-    image_size = _IMAGE_SIZE.value
-    if image_size is None:
-        image_size = published["input_shape"][0]
-    channels = _CHANNELS.value
-    if channels is None:
-        channels = published["input_shape"][-1]
-    model = networks.build_network(
-        name,
-        preset,
-        input_shape=(image_size, image_size, channels),
-        num_classes=_NUM_CLASSES.value,
-    )
+    model = networks.build_network(name, preset, num_classes=_NUM_CLASSES.value)
+    if _IMAGE_SIZE.value is not None or _CHANNELS.value is not None:
+        _, side, channels = model.input_shape[1:]
+        side = side if _IMAGE_SIZE.value is None else _IMAGE_SIZE.value
+        channels = channels if _CHANNELS.value is None else _CHANNELS.value
+        model = networks.build_network(
+            name,
+            preset,
+            input_shape=(side, side, channels),
+            num_classes=_NUM_CLASSES.value,
+        )
     costs = profile(model, latency_runs=_LATENCY_RUNS.value)
     if _JSON.value:
         print(json.dumps([dataclasses.asdict(cost) for cost in costs], indent=2))

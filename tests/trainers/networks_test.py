@@ -3,6 +3,7 @@ from absl import flags
 from absl.testing import flagsaver
 
 from tf_adaptive.errors import InputError
+from trainers.backbones import classes_by_preset
 from trainers.networks import NETWORKS, PRESET, fill_preset, published_recipe
 
 
@@ -26,6 +27,8 @@ def test_every_network_has_a_default_preset_of_its_own():
         ("msdnet", "msdnet_imagenet_step4", 90, 256, [30, 60], True),
         ("ranet", "ranet_cifar_even4", 300, 64, [150, 225], False),
         ("ranet", "ranet_imagenet_4221", 90, 256, [30, 60], False),
+        ("resnet", "resnet_mc_cifar", 300, 64, [150, 225], True),
+        ("ensemble", "ensemble_resnet_imagenet", 90, 256, [30, 60], True),
     ],
 )
 def test_recipes_are_the_papers(model, preset, epochs, batch_size, drops, nesterov):
@@ -38,3 +41,11 @@ def test_recipes_are_the_papers(model, preset, epochs, batch_size, drops, nester
 def test_a_preset_of_the_other_network_is_refused():
     with pytest.raises(InputError, match="`preset` must be one of ranet_cifar_lg3"):
         published_recipe("ranet", "msdnet_cifar_lingrow5")
+
+
+def test_a_preset_with_one_exit_is_a_backbone_and_one_with_several_is_none():
+    with pytest.raises(InputError, match="`preset` must be one of resnet_mc_cifar. Received"):
+        published_recipe("resnet", "resnet_cifar_20")
+    backbones = classes_by_preset()
+    assert {"resnet_cifar_20", "wideresnet_28_10", "googlenet", "efficientnet_lite0"} < {*backbones}
+    assert not {"resnet_mc_cifar", "densenet_mc_cifar", "msdnet_cifar_lingrow4"} & {*backbones}

@@ -9,6 +9,8 @@ from tf_adaptive.layers.fake_quantization import (
     FakeQuantizedDense,
 )
 from tf_adaptive.layers.gradient_rescale import GradientRescale
+from tf_adaptive.layers.mean_prediction import MeanPrediction
+from tf_adaptive.layers.padded_shortcut import PaddedShortcut
 from tf_adaptive.layers.reorder_channels import ReorderChannels
 from tf_adaptive.layers.stop_gradient import StopGradient
 from tf_adaptive.layers.straight_through_gumbel import StraightThroughGumbel
@@ -22,6 +24,8 @@ __all__ = [
     "FakeQuantizedDense",
     "GradientRescale",
     "ReorderChannels",
+    "MeanPrediction",
+    "PaddedShortcut",
     "StopGradient",
     "StraightThroughGumbel",
 ]

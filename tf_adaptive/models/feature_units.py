@@ -2,7 +2,7 @@
 
 import keras
 
-from tf_adaptive.layers import ConvUnit
+from tf_adaptive.layers import BatchNormalization, ConvUnit
 from tf_adaptive.models.exit_head import linear_initializer
 
 
@@ -23,11 +23,50 @@ def imagenet_stem(images, channels, *, use_bias=True, name, dtype):
     return keras.layers.MaxPooling2D(3, 2, dtype=dtype, name=name)(features)
 
 
-def pooled_logits(features, num_classes, *, dropout_rate=0.0, dtype):
-    """Global average pooling, dropout and a linear layer, for feature maps of any size."""
-    features = keras.layers.GlobalAveragePooling2D(dtype=dtype, name="features")(features)
+def preactivated(features, *, name, dtype):
+    """Batch normalisation and ReLU in front of a convolution (He et al. 2016, "Identity Mappings").
+
+    The features are read by others too, so this normalisation cannot become part of a convolution.
+    """
+    features = BatchNormalization(dtype=dtype, name=f"{name}_normalization")(features)
+    return keras.layers.ReLU(dtype=dtype, name=f"{name}_activation")(features)
+
+
+def bare_convolution(features, channels, kernel_size, *, strides=1, name, dtype):
+    """A convolution with neither bias, normalisation nor activation, padded as PyTorch pads."""
+    return ConvUnit(
+        channels,
+        kernel_size,
+        strides=strides,
+        activation="linear",
+        normalized=False,
+        dtype=dtype,
+        name=name,
+    )(features)
+
+
+def pooled_logits(features, num_classes, *, dropout_rate=0.0, exit_number=None, dtype):
+    """Global average pooling, dropout and a linear layer, for feature maps of any size.
+
+    Args:
+        features: symbolic feature map `(batch, height, width, channels)`.
+        num_classes: number of classes.
+        dropout_rate: share of the pooled features that training drops.
+        exit_number: place of the exit, from 1, where there are several; it ends the layers' names.
+        dtype: dtype policy of the pooling.
+
+    Returns:
+        Symbolic logits `(batch, num_classes)`, float32.
+    """
+    suffix = "" if exit_number is None else f"_{exit_number}"
+    features = keras.layers.GlobalAveragePooling2D(dtype=dtype, name=f"features{suffix}")(features)
     if dropout_rate > 0:
-        features = keras.layers.Dropout(dropout_rate, dtype=dtype, name="dropout")(features)
+        features = keras.layers.Dropout(dropout_rate, dtype=dtype, name=f"dropout{suffix}")(
+            features
+        )
     return keras.layers.Dense(
-        num_classes, kernel_initializer=linear_initializer(), dtype="float32", name="logits"
+        num_classes,
+        kernel_initializer=linear_initializer(),
+        dtype="float32",
+        name=f"logits{suffix}",
     )(features)

@@ -93,11 +93,33 @@ _RESNET_IMAGENET = {
     "widths": (64, 128, 256, 512),
 }
 
+_RESNET_CIFAR = {
+    "input_shape": (32, 32, 3),
+    "num_classes": 10,
+    "block": "basic",
+    "widths": (16, 32, 64),
+    "stem": "cifar",
+    "shortcut": "padded",
+}
+
 RESNET_PRESETS = {
     "resnet10": {**_RESNET_IMAGENET, "block": "basic", "blocks": (1, 1, 1, 1)},
     "resnet18": {**_RESNET_IMAGENET, "block": "basic", "blocks": (2, 2, 2, 2)},
     "resnet50": {**_RESNET_IMAGENET, "block": "bottleneck", "blocks": (3, 4, 6, 3)},
     "resnet101": {**_RESNET_IMAGENET, "block": "bottleneck", "blocks": (3, 4, 23, 3)},
+    # Depth 6n + 2 with n blocks in each group.
+    "resnet_cifar_20": {**_RESNET_CIFAR, "blocks": (3, 3, 3)},
+    "resnet_cifar_32": {**_RESNET_CIFAR, "blocks": (5, 5, 5)},
+    "resnet_cifar_44": {**_RESNET_CIFAR, "blocks": (7, 7, 7)},
+    "resnet_cifar_56": {**_RESNET_CIFAR, "blocks": (9, 9, 9)},
+    "resnet_cifar_110": {**_RESNET_CIFAR, "blocks": (18, 18, 18)},
+    # ResNet^MC of MSDNet's paper: 62 layers, seven exits.
+    "resnet_mc_cifar": {
+        **_RESNET_CIFAR,
+        "num_classes": 100,
+        "blocks": (10, 10, 10),
+        "exit_blocks": (4, 8),
+    },
     # No published networks: the beginning of resnet10, and a narrow one, for small grey images.
     "resnet6_grey": {
         "input_shape": (96, 96, 1),
@@ -113,6 +135,77 @@ RESNET_PRESETS = {
         "blocks": (1, 1, 1),
         "widths": (16, 32, 64),
     },
+}
+
+_CIFAR = {"input_shape": (32, 32, 3), "num_classes": 10}
+
+# WRN-d-k: d = 6n + 4 with n blocks in each group, widths k times 16, 32, 64.
+WIDE_RESNET_PRESETS = {
+    "wideresnet_16_8": {**_CIFAR, "blocks": (2, 2, 2), "widths": (128, 256, 512)},
+    "wideresnet_28_10": {**_CIFAR, "blocks": (4, 4, 4), "widths": (160, 320, 640)},
+    "wideresnet_40_4": {**_CIFAR, "blocks": (6, 6, 6), "widths": (64, 128, 256)},
+}
+
+_DENSENET_BC = {**_CIFAR, "bottleneck": True, "reduction": 0.5}
+_DENSENET_PLAIN = {**_CIFAR, "bottleneck": False, "reduction": 1.0, "stem_channels": 16}
+
+# Depth and growth rate. A layer of BC is two convolutions; three blocks, 4 layers besides.
+DENSENET_PRESETS = {
+    "densenet_cifar_40_12": {**_DENSENET_PLAIN, "block_layers": (12,) * 3, "growth_rate": 12},
+    "densenet_bc_cifar_40_12": {
+        **_DENSENET_BC,
+        "block_layers": (6,) * 3,
+        "growth_rate": 12,
+        "stem_channels": 24,
+    },
+    "densenet_bc_cifar_100_12": {
+        **_DENSENET_BC,
+        "block_layers": (16,) * 3,
+        "growth_rate": 12,
+        "stem_channels": 24,
+    },
+    "densenet_bc_cifar_190_40": {
+        **_DENSENET_BC,
+        "block_layers": (31,) * 3,
+        "growth_rate": 40,
+        "stem_channels": 80,
+    },
+    "densenet_bc_cifar_250_24": {
+        **_DENSENET_BC,
+        "block_layers": (41,) * 3,
+        "growth_rate": 24,
+        "stem_channels": 48,
+    },
+    # DenseNet^MC of MSDNet's paper: 52 layers, seven exits. The growth rate is the one with which
+    # the whole costs the 1.3e8 that the paper gives.
+    "densenet_mc_cifar": {
+        **_DENSENET_PLAIN,
+        "num_classes": 100,
+        "block_layers": (16,) * 3,
+        "growth_rate": 6,
+        "exit_layers": (6, 12),
+    },
+}
+
+_IMAGENET = {"input_shape": (224, 224, 3), "num_classes": 1000}
+
+GOOGLENET_PRESETS = {
+    "googlenet": {**_IMAGENET, "largest_kernel": 5},
+    "googlenet_torchvision": {**_IMAGENET, "largest_kernel": 3},
+}
+
+# Class of the members, and their presets, cheapest first. MSDNet's paper has ensembles of networks
+# of rising depth and leaves most depths open; these are published networks within its ranges.
+ENSEMBLE_PRESETS = {
+    "ensemble_resnet_cifar": (
+        "ResNet",
+        ("resnet_cifar_20", "resnet_cifar_32", "resnet_cifar_44", "resnet_cifar_56"),
+    ),
+    "ensemble_resnet_imagenet": ("ResNet", ("resnet10", "resnet18", "resnet50")),
+    "ensemble_densenet_cifar": (
+        "DenseNet",
+        ("densenet_bc_cifar_40_12", "densenet_bc_cifar_100_12"),
+    ),
 }
 
 _DRNET_IMAGENET = {

@@ -78,6 +78,29 @@ def check_common_arguments(*, input_shape, num_classes, stem, num_channels, grow
         raise InputError(f"`reduction` must be in [0, 1]. Received: reduction={reduction}")
 
 
+def check_blocks_and_widths(blocks, widths):
+    """Refuses lists of different lengths, empty ones, and entries below 1."""
+    if not blocks or len(blocks) != len(widths):
+        raise InputError(
+            "`blocks` and `widths` must have one entry per group. "
+            f"Received: blocks={blocks}, widths={widths}"
+        )
+    for name, entries in (("blocks", blocks), ("widths", widths)):
+        for entry in entries:
+            check_whole(name, entry, least=1)
+
+
+def check_exit_places(name, places, fewest):
+    """Refuses places of exits in a group that do not rise from 1, or lie past a group's end."""
+    for place in places:
+        check_whole(name, place, least=1)
+    if list(places) != sorted(set(places)) or (places and places[-1] >= fewest):
+        raise InputError(
+            f"`{name}` must be rising and below the length of every group, which is {fewest} at "
+            f"least. Received: {name}={tuple(places)}"
+        )
+
+
 def check_per_scale(scale_growth, scale_bottleneck):
     """Refuses lists of different lengths, empty ones, and factors below 1."""
     if not scale_growth or len(scale_growth) != len(scale_bottleneck):
