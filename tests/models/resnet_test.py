@@ -5,8 +5,11 @@ import tensorflow as tf
 from tests.models.network_checks import (
     assert_bfloat16_inside_float32_out,
     assert_every_parameter_gets_a_gradient,
+    assert_stages_and_early_exit_are_the_model,
+    assert_the_same_when_folded,
     assert_the_same_when_loaded_again,
 )
+from tf_adaptive import profile
 from tf_adaptive.checkpoints import load_pytorch_weights
 from tf_adaptive.errors import InputError
 from tf_adaptive.models import ResNet
@@ -39,6 +42,92 @@ def test_is_the_published_network(preset, parameters, gigamacs):
     model = ResNet.from_preset(preset)
     assert parameters_of(model.layers) == parameters
     assert 1 < classifier_macs(model, 224) / (gigamacs * 1e9) < 1.005
+
+
+# The millions of He et al. 2016, table 6, and what public implementations of option A count.
+@pytest.mark.parametrize(
+    ("depth", "parameters", "published", "macs"),
+    [
+        (20, 269_722, "0.27", 40_743_562),
+        (32, 464_154, "0.46", 69_169_802),
+        (44, 658_586, "0.66", 97_596_042),
+        (56, 853_018, "0.85", 126_022_282),
+        (110, 1_727_962, "1.73", 253_940_362),
+    ],
+)
+def test_is_the_published_network_for_cifar(depth, parameters, published, macs):
+    model = ResNet.from_preset(f"resnet_cifar_{depth}")
+    assert parameters_of(model.layers) == parameters
+    assert f"{parameters / 1e6:.2f}" == published
+    assert classifier_macs(model, 32) == macs
+    convolutions = [layer for layer in model.layers if hasattr(layer, "convolution")]
+    assert len(convolutions) + 1 == depth
+
+
+# From a table of public implementations, which have option B and count normalisations too.
+@pytest.mark.parametrize(("depth", "megamacs"), [(20, 41.29), (56, 127.06), (110, 255.70)])
+def test_costs_for_cifar_are_the_published_ones(depth, megamacs):
+    model = ResNet.from_preset(f"resnet_cifar_{depth}", shortcut="projection")
+    assert 0.99 < classifier_macs(model, 32) / (megamacs * 1e6) < 1
+
+
+def test_resnet_mc_of_the_msdnet_paper():
+    model = ResNet.from_preset("resnet_mc_cifar")
+    assert [tuple(logits.shape) for logits in model.outputs] == [(None, 100)] * 7
+    convolutions = [layer for layer in model.layers if hasattr(layer, "convolution")]
+    assert len(convolutions) + 1 == 62
+    read = [
+        layer.input._keras_history.operation.name
+        for layer in model.layers
+        if layer.name.startswith("features_")
+    ]
+    places = [(group, block) for group in (1, 2, 3) for block in (4, 8)]
+    assert read == [f"group_{group}_block_{block}" for group, block in (*places, (3, 10))]
+    costs = profile(model)
+    assert [cost.macs for cost in costs] == [cost.lazy_macs for cost in costs]
+    assert costs[0].macs == 19_482_276
+    assert (costs[-1].macs, costs[-1].parameters) == (140_321_596, 979_084)
+
+
+def test_with_exits_stages_and_early_exit_are_the_model():
+    model = tiny_resnet(blocks=(2, 2), exit_blocks=(1,), stem="cifar", shortcut="padded")
+    assert len(model.outputs) == 3
+    assert_stages_and_early_exit_are_the_model(model)
+
+
+def test_with_exits_saved_and_loaded_again(tmp_path):
+    model = tiny_resnet(blocks=(2, 2), exit_blocks=(1,), stem="cifar", shortcut="padded")
+    assert_the_same_when_loaded_again(model, tmp_path)
+
+
+def test_with_exits_the_end_is_the_network_without():
+    arguments = {"blocks": (2, 2), "stem": "cifar", "shortcut": "padded"}
+    with_exits = tiny_resnet(**arguments, exit_blocks=(1,))
+    static = tiny_resnet(**arguments)
+    for layer in static.layers:
+        name = {"features": "features_3", "logits": "logits_3"}.get(layer.name, layer.name)
+        layer.set_weights(with_exits.get_layer(name).get_weights())
+    images = np.random.default_rng(0).standard_normal((2, 32, 32, 3)).astype("float32")
+    np.testing.assert_array_equal(static(images), with_exits(images)[-1])
+
+
+def test_for_cifar_without_a_batch_norm():
+    assert_the_same_when_folded(
+        tiny_resnet(blocks=(2, 2), exit_blocks=(1,), stem="cifar", shortcut="padded"), left=[]
+    )
+
+
+def test_configuration_of_before_the_networks_for_cifar():
+    config = ResNet.from_preset("resnet18").get_config()
+    for added in ("stem", "shortcut", "exit_blocks"):
+        config.pop(added)
+    model = ResNet.from_config(config)
+    assert parameters_of(model.layers) == 11_689_512
+
+
+def test_no_pytorch_weights_of_another_network():
+    with pytest.raises(InputError, match="has no layers of one"):
+        load_pytorch_weights(tiny_resnet(blocks=(2, 2), exit_blocks=(1,)), {})
 
 
 def test_small_preset_for_grey_images():
@@ -170,6 +259,12 @@ def test_every_trainable_parameter_gets_a_gradient(block):
         ({"blocks": (1, 1, 1)}, "`blocks` and `widths` must have one entry per group"),
         ({"blocks": (1, 0)}, "`blocks` must be a whole number from 1 on. Received: blocks=0"),
         ({"widths": (4, 0)}, "`widths` must be a whole number from 1 on. Received: widths=0"),
+        ({"stem": "cifar10"}, "`stem` must be one of .* Did you mean 'cifar'"),
+        ({"shortcut": "padding"}, "`shortcut` must be one of .* Did you mean 'padded'"),
+        ({"shortcut": "padded", "widths": (8, 4)}, "`widths` must not fall .*widths=\\(8, 4\\)"),
+        ({"exit_blocks": (1,)}, "`exit_blocks` must be rising and below .* 1 at least. Received"),
+        ({"blocks": (4, 4), "exit_blocks": (2, 1)}, "`exit_blocks` must be rising"),
+        ({"blocks": (4, 4), "exit_blocks": (0,)}, "`exit_blocks` must be a whole number from 1"),
     ],
 )
 def test_refuses(arguments, message):

@@ -1,5 +1,8 @@
 """Ensembles: networks one after another, an exit after each, the answer the mean so far."""
 
+import copy
+import json
+
 import keras
 
 from tf_adaptive.errors import InputError, check_choice
@@ -54,10 +57,9 @@ class Ensemble(keras.Model):
                 logits = mean([exits[-1], logits])
             exits.append(logits)
         super().__init__(inputs=images, outputs=exits, name=name)
-        self._config = {
-            "members": [keras.saving.serialize_keras_object(member) for member in members],
-            "name": name,
-        }
+        descriptions = [keras.saving.serialize_keras_object(member) for member in members]
+        # As a file holds them: lists in place of tuples.
+        self._config = {"members": json.loads(json.dumps(descriptions)), "name": name}
 
     @classmethod
     def from_preset(cls, preset, *, name="ensemble", **overrides):
@@ -82,11 +84,15 @@ class Ensemble(keras.Model):
 
     @classmethod
     def from_config(cls, config, custom_objects=None):
+        # Keras takes the descriptions apart in building from them.
         members = [
             keras.saving.deserialize_keras_object(member, custom_objects=custom_objects)
-            for member in config["members"]
+            for member in copy.deepcopy(config["members"])
         ]
-        return cls(members, name=config["name"])
+        model = cls(members, name=config["name"])
+        # Described anew while Keras loads a file, members would carry its marks of shared objects.
+        model._config = dict(config)
+        return model
 
 
 def _check_members(members):
