@@ -270,3 +270,42 @@ def test_a_copy_that_answers_otherwise_is_refused():
     model = keras.Model(images, keras.layers.Dense(3)(x), name="shifted")
     with pytest.raises(InputError, match="'shifted', whose folded network answers otherwise"):
         fold_batch_norm(model)
+
+
+def test_a_batch_norm_after_a_kernel_with_lora_stays():
+    keras.utils.set_random_seed(0)
+    images = keras.Input((8, 8, 3))
+    dense = keras.layers.Dense(6, use_bias=False)
+    x = keras.layers.BatchNormalization()(dense(keras.layers.GlobalAveragePooling2D()(images)))
+    model = with_statistics(keras.Model(images, keras.layers.Dense(3)(x)))
+    dense.enable_lora(2)
+    dense.lora_kernel_b.assign(np.full(dense.lora_kernel_b.shape, 0.3))
+    folded = fold_batch_norm(model)
+    assert len(batch_norms(folded)) == 1
+    assert_same_logits(folded, model)
+
+
+@keras.saving.register_keras_serializable(package="tests")
+class Scales(keras.layers.Layer):
+    """Multiplies by as many weights as an attribute says that its configuration leaves out."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.count = 1
+
+    def build(self, shape):
+        self.scales = [self.add_weight(name=f"scale_{n}") for n in range(self.count)]
+
+    def call(self, inputs):
+        for scale in self.scales:
+            inputs = inputs * scale
+        return inputs
+
+
+def test_a_layer_with_weights_that_its_configuration_does_not_make_is_refused_by_name():
+    images = keras.Input((8, 8, 3))
+    scales = Scales(name="two_scales")
+    scales.count = 2
+    model = keras.Model(images, keras.layers.GlobalAveragePooling2D()(scales(images)))
+    with pytest.raises(InputError, match="Received: 'two_scales', whose weights are others"):
+        fold_batch_norm(model)

@@ -35,8 +35,9 @@ def fold_batch_norm(model, *, dtype=None):
         it is.
 
     Raises:
-        InputError: the model is not functional, two layers inside it have the same name, or a copy
-            of one does not answer as it does: the result is compared with the model on two random
+        InputError: the model is not functional, two layers inside it have the same name, a layer
+            has weights that its configuration does not make, or a copy of one does not answer as
+            it does: the result is compared with the model on two random
             images.
     """
     if not is_functional(model):
@@ -61,7 +62,7 @@ def fold_batch_norm(model, *, dtype=None):
         outputs = copies[id(operation)](*args, **kwargs)
         if is_new:
             copy = copies[id(operation)]
-            copy.set_weights(_weights(operation, folded_into.get(id(operation))))
+            _set_weights(copy, _weights(operation, folded_into.get(id(operation))))
             # What a layer computed of its weights (an adapted Normalization) is made anew.
             if hasattr(copy, "finalize_state"):
                 copy.finalize_state()
@@ -156,6 +157,8 @@ def _norms_to_fold(model, calls):
         if (
             layer.activation is keras.activations.linear
             and getattr(layer, "data_format", "channels_last") == "channels_last"
+            # A kernel with something added to it, as of LoRA, is not all that the layer holds.
+            and len(layer.weights) == 1 + layer.use_bias
             and len(calls_of[id(layer)]) == 1
             and len(reading) == 1
             and _normalizes_last_axis(reading[0])
@@ -189,6 +192,16 @@ def _copied(layer, norm, dtype):
     if dtype is not None:
         config["dtype"] = dtype
     return type(layer).from_config(config)
+
+
+def _set_weights(copy, weights):
+    shapes = [tuple(weight.shape) for weight in copy.weights]
+    if shapes != [array.shape for array in weights]:
+        raise InputError(
+            "`model` must be made of layers whose configuration makes all their weights. "
+            f"Received: {copy.name!r}, whose weights are others"
+        )
+    copy.set_weights(weights)
 
 
 def _weights(layer, norm):

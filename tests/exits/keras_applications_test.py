@@ -1,4 +1,4 @@
-"""Exits on what Keras ships."""
+"""Exits on what Keras ships; `make test-large` runs the networks that take long to build."""
 
 import keras
 import numpy as np
@@ -66,3 +66,31 @@ def test_stages_early_exit_and_folding_answer_as_the_network(network):
         thresholds.append(middle[widest : widest + 2].mean())
     answer = ta.EarlyExit(attached, thresholds)(images)
     np.testing.assert_array_equal(answer["exit"], choose_exits(scores, thresholds))
+
+
+# Mega-MACs at 224, by the papers' tables: Howard et al. 2017 (table 4), Sandler et al. 2018
+# (table 4), Tan and Le 2019 (table 2), He et al. 2016 (table 1), Liu et al. 2022 (table 1).
+PUBLISHED = (
+    ("MobileNet", 569),
+    ("MobileNetV2", 300),
+    pytest.param("EfficientNetB0", 390, marks=pytest.mark.large),
+    pytest.param("ResNet50", 3800, marks=pytest.mark.large),
+    pytest.param("ConvNeXtTiny", 4500, marks=pytest.mark.large),
+)
+
+
+@pytest.mark.parametrize("name, published", PUBLISHED)
+def test_macs_are_the_published_ones(name, published):
+    model = getattr(keras.applications, name)(
+        input_shape=(224, 224, 3), weights=None, classifier_activation=None
+    )
+    # Ours count one per element of an activation; the papers leave these out.
+    activations = sum(np.prod(layer.output.shape[1:]) for layer in model.layers if is_relu(layer))
+    counted = ta.profile(model)[-1].macs - activations
+    np.testing.assert_allclose(counted / 1e6, published, rtol=0.02)
+
+
+def is_relu(layer):
+    return isinstance(layer, keras.layers.ReLU) or (
+        isinstance(layer, keras.layers.Activation) and layer.activation is keras.activations.relu
+    )
