@@ -124,15 +124,13 @@ def test_preset_takes_the_members_arguments():
     assert [tuple(logits.shape) for logits in model.outputs] == [(None, 7)] * 2
 
 
+@pytest.mark.large
 @pytest.mark.parametrize(
     ("preset", "parameters"),
     [
         ("ensemble_resnet_cifar", [269_722, 733_876, 1_392_462, 2_245_480]),
         ("ensemble_densenet_cifar", [176_122, 945_284]),
-        pytest.param(
-            *("ensemble_resnet_imagenet", [5_418_792, 17_108_304, 42_665_336]),
-            marks=pytest.mark.large,
-        ),
+        ("ensemble_resnet_imagenet", [5_418_792, 17_108_304, 38_905_976, 64_463_008]),
     ],
 )
 def test_presets_are_their_networks_one_after_another(preset, parameters):

@@ -34,6 +34,7 @@ def tiny_resnet(**overrides):
     ("preset", "parameters", "gigamacs"),
     [
         ("resnet18", 11_689_512, 1.814),
+        ("resnet34", 21_797_672, 3.664),
         ("resnet50", 25_557_032, 4.089),
         ("resnet101", 44_549_160, 7.801),
     ],

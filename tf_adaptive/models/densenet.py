@@ -110,14 +110,14 @@ def _check_arguments(config):
     check_whole("num_classes", config["num_classes"], least=2)
     layers = config["block_layers"]
     if not layers:
-        raise InputError("`block_layers` must give at least one block. Received: block_layers=()")
+        raise InputError("`block_layers` must give at least one block. Received: block_layers=().")
     for count in layers:
         check_whole("block_layers", count, least=1)
     check_whole("growth_rate", config["growth_rate"], least=1)
     check_whole("stem_channels", config["stem_channels"], least=1)
     if not 0 < config["reduction"] <= 1:
         raise InputError(
-            f"`reduction` must be in (0, 1]. Received: reduction={config['reduction']}"
+            f"`reduction` must be in (0, 1]. Received: reduction={config['reduction']}."
         )
     check_exit_places("exit_layers", config["exit_layers"], min(layers))
 

@@ -105,6 +105,7 @@ _RESNET_CIFAR = {
 RESNET_PRESETS = {
     "resnet10": {**_RESNET_IMAGENET, "block": "basic", "blocks": (1, 1, 1, 1)},
     "resnet18": {**_RESNET_IMAGENET, "block": "basic", "blocks": (2, 2, 2, 2)},
+    "resnet34": {**_RESNET_IMAGENET, "block": "basic", "blocks": (3, 4, 6, 3)},
     "resnet50": {**_RESNET_IMAGENET, "block": "bottleneck", "blocks": (3, 4, 6, 3)},
     "resnet101": {**_RESNET_IMAGENET, "block": "bottleneck", "blocks": (3, 4, 23, 3)},
     # Depth 6n + 2 with n blocks in each group.
@@ -201,7 +202,7 @@ ENSEMBLE_PRESETS = {
         "ResNet",
         ("resnet_cifar_20", "resnet_cifar_32", "resnet_cifar_44", "resnet_cifar_56"),
     ),
-    "ensemble_resnet_imagenet": ("ResNet", ("resnet10", "resnet18", "resnet50")),
+    "ensemble_resnet_imagenet": ("ResNet", ("resnet10", "resnet18", "resnet34", "resnet50")),
     "ensemble_densenet_cifar": (
         "DenseNet",
         ("densenet_bc_cifar_40_12", "densenet_bc_cifar_100_12"),

@@ -83,7 +83,7 @@ def check_blocks_and_widths(blocks, widths):
     if not blocks or len(blocks) != len(widths):
         raise InputError(
             "`blocks` and `widths` must have one entry per group. "
-            f"Received: blocks={blocks}, widths={widths}"
+            f"Received: blocks={blocks}, widths={widths}."
         )
     for name, entries in (("blocks", blocks), ("widths", widths)):
         for entry in entries:
@@ -97,7 +97,7 @@ def check_exit_places(name, places, fewest):
     if list(places) != sorted(set(places)) or (places and places[-1] >= fewest):
         raise InputError(
             f"`{name}` must be rising and below the length of every group, which is {fewest} at "
-            f"least. Received: {name}={tuple(places)}"
+            f"least. Received: {name}={tuple(places)}."
         )
 
 
