@@ -2,6 +2,7 @@
 
 import importlib
 import inspect
+import warnings
 
 import keras
 import numpy as np
@@ -92,7 +93,9 @@ def _built(name, *, classes, width, weights=None, input_shape=None):
             )
         arguments["alpha"] = width
     try:
-        return _builder(name)(**arguments)
+        # Keras warns of a shape before it raises.
+        with warnings.catch_warnings(action="ignore"):
+            return _builder(name)(**arguments)
     except ValueError as error:
         raise InputError(
             f"{name} must be one that keras.applications can build. "
