@@ -11,6 +11,7 @@ import pytest
 
 from savedmodels.resolution_runner import ResolutionRunner
 from savedmodels.staged_runner import StagedRunner
+from tests.savedmodels.tflite.bounds import ROUNDING, apart
 from tf_adaptive import InputError
 
 # Where Debian's chromium has SwiftShader; another driver is named by the variable.
@@ -42,7 +43,7 @@ def test_every_exit_is_that_of_the_cpu(driver, name, request, network):
         for runner in (on_cpu, on_gpu)
     )
     # Both compute in float32; weights of float16 are widened.
-    np.testing.assert_allclose(received, expected, rtol=0, atol=1e-5)
+    assert apart(received, expected) < ROUNDING
     # The same bits would be the CPU's.
     assert not np.array_equal(received, expected)
 
