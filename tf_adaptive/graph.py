@@ -1,5 +1,7 @@
 """The calls a functional Keras model is made of, in order, nested models opened up."""
 
+import inspect
+
 import keras
 from keras.src.models.functional import Functional
 
@@ -103,8 +105,16 @@ def run_calls(calls, tensors, call=lambda operation, args, kwargs: operation(*ar
 
 
 def call_for_inference(operation, args, kwargs):
-    """Calls an operation as inference does, for `run_calls`: nothing is augmented or dropped."""
-    return operation(*args, **{**kwargs, **_understood(operation, {"training": False})})
+    """Calls an operation as inference does, for `run_calls`: nothing is augmented or dropped.
+
+    One that was recorded with a mode other than its default keeps it.
+    """
+    inference = _understood(operation, {"training": False})
+    if inference:
+        default = inspect.signature(operation.call).parameters["training"].default
+        if kwargs.get("training") in (None, default):
+            kwargs = {**kwargs, **inference}
+    return operation(*args, **kwargs)
 
 
 def open_nested(model):

@@ -7,7 +7,14 @@ import keras
 from keras.src.ops.numpy import Concatenate
 
 from tf_adaptive.errors import InputError
-from tf_adaptive.graph import calls_before, exit_tensors, open_nested, producer, run_calls
+from tf_adaptive.graph import (
+    call_for_inference,
+    calls_before,
+    exit_tensors,
+    open_nested,
+    producer,
+    run_calls,
+)
 
 
 class Stage:
@@ -62,7 +69,7 @@ class Stage:
             )
         # The last stage has one output, which Keras gives without a list around it.
         given = [keras.ops.convert_to_tensor(state[name]) for name in self.reads]
-        logits, *written = keras.tree.flatten(self.model(given, training=False))
+        logits, *written = keras.tree.flatten(self.model(given))
         available = {**state, **dict(zip(self.writes, written, strict=True))}
         return logits, {name: available[name] for name in self.state}
 
@@ -220,5 +227,5 @@ def _sub_model(sources, targets, names, name):
         for t in sources
     ]
     tensors = dict(zip(map(id, sources), inputs, strict=True))
-    run_calls(calls_before(targets, sources), tensors)
+    run_calls(calls_before(targets, sources), tensors, call_for_inference)
     return keras.Model(inputs, [tensors[id(target)] for target in targets], name=name)
