@@ -121,3 +121,11 @@ def test_unknown_shapes_are_refused():
         InputError, match="static shapes .* \\(1, None, 4\\) in the layer 'the layer'"
     ):
         macs(tf.nn.relu, (None, 4))
+
+
+@pytest.mark.parametrize("axes, expected", [((1, 2), 60), ((2, 3), 60), ((3,), 0), ((1, 2, 3), 0)])
+def test_pooling_counts_wherever_the_channels_are(axes, expected):
+    graph = tf.Graph()
+    with graph.as_default():
+        mean = tf.reduce_mean(tf.compat.v1.placeholder("float32", (1, 3, 4, 5)), axes)
+    assert operation_macs(mean.op, "pool") == expected

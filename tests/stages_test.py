@@ -412,3 +412,18 @@ def test_refuses_to_run_without_its_state():
         second({"x": state[name]})
     with pytest.raises(InputError, match="Stage 1 must be given the model's 1 inputs .*images"):
         first([np.zeros((1, 4))] * 2)
+
+
+def test_state_is_not_called_as_keywords_are():
+    images = keras.Input((8, 8, 3))
+    features = layers.Conv2D(4, 3, name="class")(images)
+    first = layers.Dense(3)(layers.GlobalAveragePooling2D()(features))
+    other = layers.Conv2D(4, 3, name="class_2")(features)
+    last = layers.Dense(3)(layers.GlobalAveragePooling2D()(other))
+    model = keras.Model(images, [first, last])
+    one, two = split_stages(model)
+    assert list(one.state) == ["class_3"]
+    pictures = np.random.default_rng(0).standard_normal((2, 8, 8, 3)).astype("float32")
+    logits, state = one(pictures)
+    np.testing.assert_array_equal(logits, model(pictures)[0])
+    np.testing.assert_array_equal(two(state)[0], model(pictures)[1])

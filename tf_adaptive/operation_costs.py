@@ -111,8 +111,11 @@ def _reduction(operation, asked_by):
     # Global pooling: its window is all it reads. Over channels it is part of a normalisation, over
     # a kernel's first axis of its rounding.
     last = len(operation.inputs[0].shape) - 1
-    axes = np.ravel(tf.get_static_value(operation.inputs[1]))
-    return 0 if np.isin(axes, (0, last, -1)).any() else _size(operation.inputs[0], asked_by)
+    axes = np.ravel(tf.get_static_value(operation.inputs[1])) % (last + 1)
+    # Maps with their channels first have their places in the last two axes.
+    if last == 3 and sorted(axes) == [2, 3]:
+        return _size(operation.inputs[0], asked_by)
+    return 0 if np.isin(axes, (0, last)).any() else _size(operation.inputs[0], asked_by)
 
 
 _RULES = {

@@ -2,6 +2,7 @@
 
 import collections
 import itertools
+import keyword
 
 import keras
 from keras.src.ops.numpy import Concatenate
@@ -98,7 +99,7 @@ def split_stages(model):
     model = open_nested(model)
     exits = model.outputs
     calls = calls_by_stage(model)
-    names = tensor_names(model.inputs, calls)
+    names = _without_keywords(tensor_names(model.inputs, calls))
 
     # Backwards: what a stage must be given is what it reads and what the next must be given.
     states = [[]]
@@ -208,6 +209,16 @@ def tensor_names(inputs, calls):
         free = (other for other in numbered if other not in tensors_of)
         names.update(zip(map(id, others), free, strict=False))
     return names
+
+
+def _without_keywords(names):
+    """The same names, numbered where Python has a keyword: signatures name parameters by them."""
+    taken = set(names.values())
+    free = {}
+    for name in filter(keyword.iskeyword, taken):
+        numbered = (f"{name}_{number}" for number in itertools.count(2))
+        free[name] = next(other for other in numbered if other not in taken)
+    return {key: free.get(name, name) for key, name in names.items()}
 
 
 def _check_batch_axis(state, names, number, batch):

@@ -3,12 +3,18 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
+from ai_edge_litert.interpreter import Interpreter
 
 import tf_adaptive as ta
+from savedmodels.tflite.files import write_files, write_saved_model
+from savedmodels.tflite.stage_signatures import stage_parts, stage_signatures
 from tf_adaptive.evaluation import collect_logits
 from tf_adaptive.policies import choose_exits, confidence_scores
 
 SIZE = 64
+# Networks with one of these take pixels.
+PREPROCESSING = (keras.layers.Rescaling, keras.layers.Normalization)
 WIDTHS = {"MobileNetV2": {"alpha": 0.35}}
 NETWORKS = (
     "MobileNetV2",
@@ -29,7 +35,7 @@ def network(request):
         **WIDTHS.get(request.param, {}),
     )
     images = np.random.default_rng(0).uniform(0, 255, (64, SIZE, SIZE, 3)).astype("float32")
-    if request.param == "MobileNetV2":
+    if not any(isinstance(layer, PREPROCESSING) for layer in backbone.layers):
         images = images / 127.5 - 1
     for layer in backbone.layers:
         if isinstance(layer, keras.layers.BatchNormalization):
@@ -66,6 +72,48 @@ def test_stages_early_exit_and_folding_answer_as_the_network(network):
         thresholds.append(middle[widest : widest + 2].mean())
     answer = ta.EarlyExit(attached, thresholds)(images)
     np.testing.assert_array_equal(answer["exit"], choose_exits(scores, thresholds))
+
+
+@pytest.mark.large
+def test_saved_stages_answer_as_the_network(network, tmp_path):
+    _, attached, images = network
+    stages = ta.split_stages(attached)
+    write_saved_model(stage_signatures(stages), tmp_path)
+    run = tf.saved_model.load(str(tmp_path)).signatures
+    received = answers(stages, images[:4], lambda name, given: run[name](**given))
+    for ours, expected in zip(received, attached(images[:4]), strict=True):
+        np.testing.assert_allclose(ours, expected, atol=1e-3 * np.ptp(expected))
+
+
+@pytest.mark.large
+@pytest.mark.parametrize("precision, tolerance", [("float32", 1e-3), ("float16", 0.02)])
+def test_converted_stages_agree_with_the_network(network, precision, tolerance, tmp_path):
+    _, attached, images = network
+    stages = ta.split_stages(ta.fold_batch_norm(attached))
+    signatures = stage_signatures(stages)
+    files = write_files(tmp_path, signatures, precision=precision, samples=None, single_file=False)
+    run = {
+        name: Interpreter(str(tmp_path / file)).get_signature_runner(name)
+        for name, file in files.items()
+    }
+    received = answers(stages, images[:8], lambda name, given: run[name](**given))
+    # Not by classes: random weights make logits that are nearly equal.
+    for ours, expected in zip(received, attached(images[:8]), strict=True):
+        np.testing.assert_allclose(ours, expected, atol=tolerance * np.ptp(expected))
+
+
+def answers(stages, images, call):
+    """Logits of each exit from functions that take an image: exits × images × classes."""
+    rows = []
+    for image in images:
+        state, row = {stages[0].takes[0]: image[None]}, []
+        for stage, part in zip(stages, stage_parts(stages), strict=True):
+            given = {name: tf.convert_to_tensor(state[name]) for name in stage.reads}
+            output = call(part["signature"], given)
+            state = {**state, **output}
+            row.append(np.asarray(output[part["logits"]])[0])
+        rows.append(row)
+    return np.array(rows).swapaxes(0, 1)
 
 
 # Mega-MACs at 224, by the papers' tables: Howard et al. 2017 (table 4), Sandler et al. 2018
