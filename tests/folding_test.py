@@ -4,6 +4,7 @@ import pytest
 import tensorflow as tf
 from keras import layers
 
+from tests.models.network_checks import with_statistics
 from tests.random_graphs import random_images, random_model
 from tests.tiny_networks import tiny_collaborating, tiny_msdnet, tiny_ranet
 from tests.training.tiny_drnet import tiny_drnet
@@ -24,21 +25,6 @@ def mobilenet():
     return keras.applications.MobileNetV2(
         input_shape=(32, 32, 3), alpha=0.35, weights=None, classes=4, classifier_activation=None
     )
-
-
-def with_statistics(model):
-    """The model with moving statistics and scales such as training leaves."""
-    rng = np.random.default_rng(1)
-    for layer in model._flatten_layers():
-        if isinstance(layer, keras.layers.BatchNormalization):
-            shape = layer.moving_mean.shape
-            layer.moving_mean.assign(0.3 * rng.standard_normal(shape))
-            layer.moving_variance.assign(rng.uniform(0.5, 2.0, shape))
-            if layer.scale:
-                layer.gamma.assign(rng.uniform(0.5, 1.5, shape))
-            if layer.center:
-                layer.beta.assign(0.3 * rng.standard_normal(shape))
-    return model
 
 
 def batch_norms(model):

@@ -84,19 +84,34 @@ def split_heads(model, features):
 
     Args:
         model: functional `keras.Model` with K exits.
-        features: list of symbolic tensors `(batch, features)` of its graph that lie between its
-            input and all of its exits.
+        features: list of symbolic tensors of its graph, the batch their first axis, that lie
+            between its input and all of its exits, or are an exit.
 
     Returns:
         `(backbone, heads)`: functional models that share the layers, from what `model` takes to
-        all features side by side `(batch, all features)`, and from there to the logits.
+        all features flat and side by side, float32 `(batch, all features)`, and from there to the
+        logits.
     """
-    together = keras.layers.Concatenate(dtype="float32")(features)
+    flat = [
+        feature if len(feature.shape) == 2 else keras.layers.Flatten(dtype="float32")(feature)
+        for feature in features
+    ]
+    together = keras.layers.Concatenate(dtype="float32")(flat)
     backbone = keras.Model(model.input, together, name=f"{model.name}_backbone")
     inputs = keras.Input(together.shape[1:], name="features")
-    places = np.cumsum([part.shape[-1] for part in features])[:-1].tolist()
+    places = np.cumsum([part.shape[-1] for part in flat])[:-1].tolist()
     parts = keras.ops.split(inputs, places, axis=-1)
-    tensors = {id(feature): part for feature, part in zip(features, parts, strict=True)}
+    tensors = {
+        id(feature): _in_shape_of(feature, part)
+        for feature, part in zip(features, parts, strict=True)
+    }
     run_calls(calls_before(model.outputs, features), tensors)
     logits = [tensors[id(exit)] for exit in model.outputs]
     return backbone, keras.Model(inputs, logits, name=f"{model.name}_heads")
+
+
+def _in_shape_of(feature, part):
+    """A flat part with the shape and dtype of the feature that it was."""
+    if len(feature.shape) > 2:
+        part = keras.ops.reshape(part, (-1, *feature.shape[1:]))
+    return part if feature.dtype == part.dtype else keras.ops.cast(part, feature.dtype)

@@ -2,13 +2,13 @@
 
 import dataclasses
 import re
-import time
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 from tf_adaptive.errors import InputError
+from tf_adaptive.exits.timing import milliseconds_of, runs_to_exits
 from tf_adaptive.graph import call_for_inference, exit_tensors, open_nested, run_calls
 from tf_adaptive.operation_costs import operation_macs
 from tf_adaptive.stages import calls_by_stage, split_stages
@@ -70,7 +70,7 @@ def profile(model, *, latency_runs=0):
     ]
     macs = macs_of_calls(opened.inputs, nodes)
     stages = split_stages(model)
-    latencies = _latencies(model, stages, latency_runs) if latency_runs else [None] * len(stages)
+    latencies = _latencies(model, latency_runs) if latency_runs else [None] * len(stages)
     return [
         ExitCost(
             exit=number,
@@ -81,7 +81,7 @@ def profile(model, *, latency_runs=0):
                 for node, stage in zip(nodes, charged_at, strict=True)
                 if stage <= number
             ),
-            state_bytes=sum(map(_bytes_per_image, stage.state.values())),
+            state_bytes=sum(map(bytes_per_image, stage.state.values())),
             latency_ms=latency,
         )
         for number, (stage, latency) in enumerate(zip(stages, latencies, strict=True), start=1)
@@ -135,40 +135,17 @@ def parameters_of(operations):
     return sum(int(np.prod(variable.shape)) for variable in variables.values())
 
 
-def _bytes_per_image(tensor):
+def bytes_per_image(tensor):
+    """Bytes that one image's part of a symbolic tensor takes."""
     return int(np.prod(tensor.shape[1:])) * tf.as_dtype(tensor.dtype).size
 
 
-def _latencies(model, stages, runs):
+def _latencies(model, runs):
     """Median milliseconds to each exit, one image at a time."""
     rng = np.random.default_rng(0)
-    images = [
-        tf.constant(rng.standard_normal((1, *tensor.shape[1:])), tensor.dtype)
-        for tensor in model.inputs
-    ]
-    functions = [_runs_to_exit(stages[:count]) for count in range(1, len(stages) + 1)]
-    for function in functions:
-        function(images)
-    # In turn, so that a change of the machine's speed falls on every exit alike.
-    seconds = [[_seconds(function, images) for function in functions] for _ in range(runs)]
-    return (1000 * np.median(seconds, axis=0)).tolist()
-
-
-def _runs_to_exit(stages):
-    @tf.function
-    def run(images):
-        state = dict(zip(stages[0].takes, images, strict=True))
-        answers = []
-        for stage in stages:
-            logits, state = stage(state)
-            answers.append(logits)
-        # All of them: TensorFlow leaves out what is not returned.
-        return answers
-
-    return run
-
-
-def _seconds(function, images):
-    start = time.perf_counter()
-    function(images)[-1].numpy()
-    return time.perf_counter() - start
+    images = keras.tree.map_structure(
+        lambda tensor: tf.constant(rng.standard_normal((1, *tensor.shape[1:])), tensor.dtype),
+        model.input,
+    )
+    timed = [(function, [images]) for function in runs_to_exits(model)]
+    return np.median(milliseconds_of(timed, calls=runs), axis=1).tolist()

@@ -14,7 +14,6 @@ from absl import flags
 from tf_adaptive.errors import InputError, check_whole
 from tf_adaptive.losses import check_distillation
 from tf_adaptive.training.multi_exit_phases import (
-    FEATURE_BATCH_SIZE,
     feature_passes,
     phase_2_networks,
     phase_2_step,
@@ -74,16 +73,13 @@ def main():
         weight_decay=second_run.WEIGHT_DECAY.value,
     )
 
-    def shown(batches, split, what):
-        return with_bar(batches, dataset.sizes[split], FEATURE_BATCH_SIZE, what)
-
     features = feature_passes(
         backbone,
         dataset,
         augmented_passes=_AUGMENTED_PASSES.value,
         seed=second_run.SEED.value,
         folder=_RUN_DIR.value,
-        shown=shown,
+        shown=with_bar,
     )
     second_run.train_to_end(
         step, features, model, epochs=_EPOCHS.value, config=config, dataset=dataset

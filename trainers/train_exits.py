@@ -42,12 +42,12 @@ from tf_adaptive.training.run_directory import (
     start_run,
 )
 from tf_adaptive.training.schedules import learning_rate_schedule
-from trainers import backbone_training, backbones, program, training_flags
+from trainers import backbones, network_training, networks, program, training_flags
 from trainers.progress_bar import with_bar
 from trainers.reporting import report_run
 
 flags.adopt_module_key_flags(backbones)
-flags.adopt_module_key_flags(backbone_training)
+flags.adopt_module_key_flags(network_training)
 flags.adopt_module_key_flags(training_flags)
 _MODES = ("frozen", "joint", "backbone_then_joint")
 _EXITS = flags.DEFINE_string(
@@ -74,17 +74,17 @@ _FROZEN_EPOCHS = 30
 def main():
     dtype = training_flags.layers_dtype()
     _check_flags()
-    run_dir = backbone_training.RUN_DIR.value
+    run_dir = network_training.RUN_DIR.value
     if not training_flags.RESUME.value:
         check_new_run(run_dir)
-    keras.utils.set_random_seed(backbone_training.SEED.value)
-    network, dataset = backbones.load_backbone(backbone_training.DATASET.value)
+    keras.utils.set_random_seed(network_training.SEED.value)
+    network, dataset = backbones.load_backbone(network_training.DATASET.value)
     model = attach_exits(network, head=_HEAD.value, **_places())
     exit_weights = check_exit_weights(program.numbers(_EXIT_WEIGHTS), len(model.outputs))
     if _MODE.value == "frozen":
         program.fill_unset(epochs=_FROZEN_EPOCHS)
-    drop_shares = backbone_training.fill_recipe(dataset)
-    program.fill_unset(backbone_epochs=backbone_training.EPOCHS.value)
+    drop_shares = network_training.fill_recipe(networks.recipe_for_images(dataset.image_shape))
+    program.fill_unset(backbone_epochs=network_training.EPOCHS.value)
     config = program.flag_values() | dataset.description()
     if _MODE.value == "frozen":
         _train_frozen(model, dataset, drop_shares, config)
@@ -98,7 +98,7 @@ def main():
 
 def _check_flags():
     """Refuses what can be refused before data are prepared."""
-    backbone_training.check_flags()
+    network_training.check_flags()
     check_choice("mode", _MODE.value, _MODES)
     check_choice("head", _HEAD.value, HEADS)
     if _MODE.value == "frozen":
@@ -137,29 +137,26 @@ def _print_exits(model):
 
 
 def _train_frozen(model, dataset, drop_shares, config):
-    run_dir = backbone_training.RUN_DIR.value
+    run_dir = network_training.RUN_DIR.value
     backbone, heads, teacher = split_frozen(model)
-
-    def shown(batches, split, what):
-        return with_bar(batches, dataset.sizes[split], FEATURE_BATCH_SIZE, what)
 
     features = feature_passes(
         backbone,
         dataset,
         augmented_passes=_AUGMENTED_PASSES.value,
-        seed=backbone_training.SEED.value,
+        seed=network_training.SEED.value,
         folder=_existing_folder(run_dir),
-        shown=shown,
+        shown=with_bar,
     )
     _check_knows_classes(features, dataset)
     _print_exits(model)
-    descent = backbone_training.descent(dataset)
-    epochs = backbone_training.EPOCHS.value
+    descent = network_training.descent(dataset)
+    epochs = network_training.EPOCHS.value
     rate = learning_rate_schedule(
         descent["schedule"],
         steps_per_epoch=descent["steps_per_epoch"],
         warmup_epochs=descent["warmup_epochs"],
-        **backbone_training.rate_settings(drop_shares, epochs=epochs),
+        **network_training.rate_settings(drop_shares, epochs=epochs),
     )
     step = phase_2_step(
         heads,
@@ -169,7 +166,7 @@ def _train_frozen(model, dataset, drop_shares, config):
         temperature=_TEMPERATURE.value,
         **{name: descent[name] for name in ("momentum", "nesterov", "weight_decay")},
     )
-    backbone_training.train_in(
+    network_training.train_in(
         run_dir,
         step,
         features,
@@ -201,10 +198,10 @@ def _train_joint(
 ):
     trained = model if dtype is None else with_dtype(model, dtype)
     _print_exits(model)
-    epochs = backbone_training.EPOCHS.value
-    backbone_training.train_in(
+    epochs = network_training.EPOCHS.value
+    network_training.train_in(
         directory,
-        backbone_training.whole_network_step(
+        network_training.whole_network_step(
             trained, dataset, drop_shares, epochs=epochs, exit_weights=exit_weights
         ),
         dataset,
@@ -218,9 +215,9 @@ def _train_joint(
 
 
 def _train_backbone_first(network, model, dataset, drop_shares, config, dtype, exit_weights):
-    run_dir = pathlib.Path(backbone_training.RUN_DIR.value)
+    run_dir = pathlib.Path(network_training.RUN_DIR.value)
     if training_flags.RESUME.value:
-        check_resumed_run(run_dir, config, may_differ=backbone_training.MAY_DIFFER)
+        check_resumed_run(run_dir, config, may_differ=network_training.MAY_DIFFER)
     else:
         start_run(run_dir, config)
     first, second = run_dir / "backbone", run_dir / "joint"
@@ -228,9 +225,9 @@ def _train_backbone_first(network, model, dataset, drop_shares, config, dtype, e
         print("The backbone alone", flush=True)
         trained = network if dtype is None else with_dtype(network, dtype)
         epochs = _BACKBONE_EPOCHS.value
-        backbone_training.train_in(
+        network_training.train_in(
             first,
-            backbone_training.whole_network_step(trained, dataset, drop_shares, epochs=epochs),
+            network_training.whole_network_step(trained, dataset, drop_shares, epochs=epochs),
             dataset,
             epochs=epochs,
             config=config,

@@ -15,33 +15,33 @@ from absl import flags
 
 from tf_adaptive.precision import copy_weights, with_dtype
 from tf_adaptive.training.run_directory import finish_run
-from trainers import backbone_training, backbones, program, pruning_flags, training_flags
+from trainers import backbones, network_training, networks, program, pruning_flags, training_flags
 from trainers.reporting import report_run
 
 flags.adopt_module_key_flags(backbones)
-flags.adopt_module_key_flags(backbone_training)
+flags.adopt_module_key_flags(network_training)
 flags.adopt_module_key_flags(training_flags)
 flags.adopt_module_key_flags(pruning_flags)
 
 
 def main():
     dtype = training_flags.layers_dtype()
-    backbone_training.check_flags()
+    network_training.check_flags()
     pruning_flags.check_flags()
-    keras.utils.set_random_seed(backbone_training.SEED.value)
-    network, dataset = backbones.load_backbone(backbone_training.DATASET.value)
-    drop_shares = backbone_training.fill_recipe(dataset)
-    epochs, run_dir = backbone_training.EPOCHS.value, backbone_training.RUN_DIR.value
+    keras.utils.set_random_seed(network_training.SEED.value)
+    network, dataset = backbones.load_backbone(network_training.DATASET.value)
+    drop_shares = network_training.fill_recipe(networks.recipe_for_images(dataset.image_shape))
+    epochs, run_dir = network_training.EPOCHS.value, network_training.RUN_DIR.value
     model = network if dtype is None else with_dtype(network, dtype)
-    steps = epochs * dataset.steps_per_epoch(backbone_training.BATCH_SIZE.value)
-    step = backbone_training.whole_network_step(
+    steps = epochs * dataset.steps_per_epoch(network_training.BATCH_SIZE.value)
+    step = network_training.whole_network_step(
         model,
         dataset,
         drop_shares,
         epochs=epochs,
         pruning=pruning_flags.pruning_of(model, steps=steps),
     )
-    backbone_training.train_in(
+    network_training.train_in(
         run_dir,
         step,
         dataset,

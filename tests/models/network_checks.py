@@ -81,14 +81,7 @@ def assert_stages_and_early_exit_are_the_model(model):
 def assert_the_same_when_folded(model, *, left):
     """Folding batch norms leaves the logits, and the batch norms whose names `left` matches."""
     images = random_images(model)
-    rng = np.random.default_rng(1)
-    for layer in model._flatten_layers():
-        if isinstance(layer, keras.layers.BatchNormalization):
-            shape = layer.moving_mean.shape
-            layer.moving_mean.assign(0.3 * rng.standard_normal(shape))
-            layer.moving_variance.assign(rng.uniform(0.5, 2.0, shape))
-            layer.gamma.assign(rng.uniform(0.5, 1.5, shape))
-            layer.beta.assign(0.3 * rng.standard_normal(shape))
+    with_statistics(model)
     folded = fold_batch_norm(model)
     for actual, expected in zip(outputs(folded, images), outputs(model, images), strict=True):
         tolerance = 1e-5 * np.abs(expected).max()
@@ -99,3 +92,18 @@ def assert_the_same_when_folded(model, *, left):
         if isinstance(layer, keras.layers.BatchNormalization)
     ]
     assert sorted(names) == sorted(left)
+
+
+def with_statistics(model):
+    """The model with moving statistics and scales such as training leaves."""
+    rng = np.random.default_rng(1)
+    for layer in model._flatten_layers():
+        if isinstance(layer, keras.layers.BatchNormalization):
+            shape = layer.moving_mean.shape
+            layer.moving_mean.assign(0.3 * rng.standard_normal(shape))
+            layer.moving_variance.assign(rng.uniform(0.5, 2.0, shape))
+            if layer.scale:
+                layer.gamma.assign(rng.uniform(0.5, 1.5, shape))
+            if layer.center:
+                layer.beta.assign(0.3 * rng.standard_normal(shape))
+    return model

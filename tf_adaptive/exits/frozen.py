@@ -1,9 +1,9 @@
 """Exits trained on a network that stays as it is: its features once, the exits on them."""
 
 import keras
-import numpy as np
 
-from tf_adaptive.graph import calls_before, exit_tensors, run_calls
+from tf_adaptive.exit_heads import split_heads
+from tf_adaptive.graph import calls_before, exit_tensors
 
 
 def split_frozen(model):
@@ -32,23 +32,8 @@ def split_frozen(model):
             id(tensor) in known for tensor in node.input_tensors
         ):
             frozen.extend(node.outputs)
-    calls = calls_before(exits, frozen)
-    read = {id(tensor) for node in calls for tensor in node.input_tensors}
-    features = [tensor for tensor in frozen if id(tensor) in read or tensor is last]
-    # The last exit's logits at the end.
-    features = [*(tensor for tensor in features if tensor is not last), last]
-    flat = [keras.layers.Flatten(dtype="float32")(tensor) for tensor in features]
-    backbone = keras.Model(
-        model.input, keras.layers.Concatenate(dtype="float32")(flat), name=f"{model.name}_backbone"
-    )
-    inputs = keras.Input(backbone.output_shape[1:], name="features")
-    places = np.cumsum([tensor.shape[-1] for tensor in flat])[:-1].tolist()
-    parts = keras.ops.split(inputs, places, axis=-1)
-    tensors = {
-        id(tensor): keras.ops.cast(keras.ops.reshape(part, (-1, *tensor.shape[1:])), tensor.dtype)
-        for tensor, part in zip(features, parts, strict=True)
-    }
-    run_calls(calls, tensors)
-    logits = [tensors[id(tensor)] for tensor in [*exits, last]]
-    heads = keras.Model(inputs, logits, name=f"{model.name}_heads")
-    return backbone, heads, keras.Model(inputs, logits[-1], name=f"{model.name}_teacher")
+    read = {id(tensor) for node in calls_before(exits, frozen) for tensor in node.input_tensors}
+    features = [tensor for tensor in frozen if id(tensor) in read and tensor is not last]
+    backbone, heads = split_heads(model, [*features, last])
+    teacher = keras.Model(heads.input, heads.outputs[-1], name=f"{model.name}_teacher")
+    return backbone, heads, teacher

@@ -5,12 +5,11 @@ import itertools
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 from tf_adaptive.errors import InputError
 from tf_adaptive.exits.logits import classifier_graph
 from tf_adaptive.graph import calls_before, producer
-from tf_adaptive.profile import macs_of_calls
+from tf_adaptive.profile import bytes_per_image, macs_of_calls
 from tf_adaptive.stages import tensor_names
 
 # Where one feature map does not cut the graph for more than this share of the MACs, two are tried.
@@ -163,10 +162,11 @@ def _cuts(model, calls, macs):
                 needed[position] |= needed[parent]
     read_by_others = read @ (~needed).T.astype("float32") > 0
     has_kernel = np.array([_has_kernel(node.operation) for node in calls])
-    is_work = np.array([m >= _LEAST_WORK_SHARE * sum(macs) for m in macs])
+    # Floats: exact below 2⁵³.
+    macs = np.array(macs, "float64")
+    is_work = macs >= _LEAST_WORK_SHARE * macs.sum()
     is_convolution = has_kernel & is_work & [not _is_depthwise(node) for node in calls]
-    # Integers as floats: exact below 2⁵³, and one product.
-    spent = needed @ np.array(macs, "float64")
+    spent = needed @ macs
     kernels, convolutions = needed @ has_kernel.astype(int), needed @ is_convolution.astype(int)
     cuts = []
     for position, node in enumerate(calls[:-1]):
@@ -190,7 +190,7 @@ def _cuts(model, calls, macs):
                     macs_share=float(spent[position] / spent[-1]),
                     kernels=int(kernels[position]),
                     convolutions=int(convolutions[position]),
-                    state_bytes=sum(map(_bytes_per_image, handed_on)),
+                    state_bytes=sum(map(bytes_per_image, handed_on)),
                 )
             )
     return sorted(cuts, key=lambda cut: (cut.macs_share, cut.kernels))
@@ -247,7 +247,3 @@ def _is_depthwise(node):
 def _is_feature_map(tensor):
     """Whether it has places or tokens beside its channels."""
     return len(tensor.shape) in (3, 4) and np.prod(tensor.shape[1:-1]) > 1
-
-
-def _bytes_per_image(tensor):
-    return int(np.prod(tensor.shape[1:])) * tf.as_dtype(tensor.dtype).size

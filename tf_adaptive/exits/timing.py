@@ -2,6 +2,7 @@
 
 import time
 
+import keras
 import numpy as np
 import tensorflow as tf
 
@@ -13,13 +14,14 @@ def runs_to_exits(model):
     """A function for each exit that computes the network up to it, that exit and those before.
 
     Args:
-        model: functional `keras.Model` with K exits and one input, as `split_stages` takes.
+        model: functional `keras.Model` with K exits, as `split_stages` takes.
 
     Returns:
-        List of K functions of images `(batch, height, width, channels)` that give a list of logits.
+        List of K functions that give a list of logits, of images
+        `(batch, height, width, channels)`, for a model of several inputs of their structure.
     """
     stages = split_stages(model)
-    return [_run_to_exit(stages[:count], model.inputs[0]) for count in range(1, len(stages) + 1)]
+    return [_run_to_exit(stages[:count], model.input) for count in range(1, len(stages) + 1)]
 
 
 def milliseconds_of(timed, *, calls):
@@ -50,10 +52,14 @@ def milliseconds_of(timed, *, calls):
     ).T
 
 
-def _run_to_exit(stages, images):
-    @tf.function(input_signature=[tf.TensorSpec((None, *images.shape[1:]), images.dtype)])
+def _run_to_exit(stages, inputs):
+    specs = keras.tree.map_structure(
+        lambda tensor: tf.TensorSpec((None, *tensor.shape[1:]), tensor.dtype), inputs
+    )
+
+    @tf.function(input_signature=[specs])
     def run(images):
-        state = {stages[0].takes[0]: images}
+        state = dict(zip(stages[0].takes, keras.tree.flatten(images), strict=True))
         answers = []
         for stage in stages:
             logits, state = stage(state)

@@ -135,8 +135,8 @@ def feature_passes(backbone, dataset, *, augmented_passes, seed, folder, shown=N
             they are.
         seed: what order and augmentation are drawn from.
         folder: where features of more than `MOST_BYTES_IN_MEMORY` are kept while they are needed.
-        shown: None, or a function of batches, their split and what they are for, which gives the
-            batches again and may show how far they are.
+        shown: None, or a function of batches, the number of their images, of those in a batch, and
+            what they are for, which gives the batches again and may show how far they are.
 
     Returns:
         `FeatureDataset`.
@@ -146,11 +146,12 @@ def feature_passes(backbone, dataset, *, augmented_passes, seed, folder, shown=N
     on_disk = 4 * backbone.output_shape[-1] * images > MOST_BYTES_IN_MEMORY
 
     def collected(batches, split, what):
+        count = dataset.sizes[split]
         return collect_features(
             backbone,
-            shown(batches, split, what) if shown else batches,
+            shown(batches, count, FEATURE_BATCH_SIZE, what) if shown else batches,
             on_disk_in=folder if on_disk else None,
-            count=dataset.sizes[split],
+            count=count,
         )
 
     if augmented_passes:

@@ -1,4 +1,4 @@
-"""What the trainings of a network with one exit, and of exits on it, share: flags and steps."""
+"""What the trainings of a whole network on all its exits share: flags, and the training itself."""
 
 from absl import flags
 
@@ -7,7 +7,7 @@ from tf_adaptive.losses import check_label_smoothing
 from tf_adaptive.training.loop import train
 from tf_adaptive.training.multi_exit_phases import phase_1_step
 from tf_adaptive.training.progress import TerminalProgress
-from trainers import networks, program, training_flags
+from trainers import program, training_flags
 
 DATASET = flags.DEFINE_string(
     "dataset",
@@ -17,7 +17,7 @@ DATASET = flags.DEFINE_string(
 )
 RUN_DIR = flags.DEFINE_string("run_dir", None, "directory of the run", required=True)
 EPOCHS = flags.DEFINE_integer(
-    "epochs", None, "passes over the training images; the recipe's if unset"
+    "epochs", None, "passes over the training images; the published recipe's if unset"
 )
 BATCH_SIZE = flags.DEFINE_integer("batch_size", None, "images in a batch; the recipe's if unset")
 LEARNING_RATE = flags.DEFINE_float("learning_rate", 0.1, "highest learning rate")
@@ -25,7 +25,9 @@ _DROP_EPOCHS = flags.DEFINE_list(
     "drop_epochs", None, "epochs after which multi_step divides by 10; the recipe's if unset"
 )
 _WARMUP_EPOCHS = flags.DEFINE_float("warmup_epochs", 0.0, "epochs of linear warm-up")
-NESTEROV = flags.DEFINE_bool("nesterov", None, "Nesterov's form of momentum; so if unset")
+NESTEROV = flags.DEFINE_bool(
+    "nesterov", None, "Nesterov's form of momentum; as in the recipe if unset"
+)
 SEED = flags.DEFINE_integer("seed", 0, "seed of weights, order and augmentation")
 
 # What may change when a run continues: where things are, and how often they are written.
@@ -38,16 +40,19 @@ def check_flags():
     check_whole("seed", SEED.value, least=0, most=2**32 - 1)
 
 
-def fill_recipe(dataset):
-    """Gives flags that are unset the recipe's values, see `networks.recipe_for_images`.
+def fill_recipe(recipe):
+    """Gives flags that are unset the values of a recipe.
 
     Args:
-        dataset: `ImageDataset`.
+        recipe: what `networks.published_recipe` or `networks.recipe_for_images` gives.
 
     Returns:
         The shares of the epochs after which the rate falls.
+
+    Raises:
+        InputError: a batch size below 1.
     """
-    recipe = networks.recipe_for_images(dataset.image_shape)
+    recipe = dict(recipe)
     drop_shares = recipe.pop("drop_shares")
     program.fill_unset(**recipe)
     check_whole("batch_size", BATCH_SIZE.value, least=1)
