@@ -17,7 +17,7 @@ import keras
 from absl import flags
 
 from tf_adaptive import models
-from tf_adaptive.errors import InputError, check_choice
+from tf_adaptive.errors import InputError, check_above_0, check_choice
 from tf_adaptive.exits.logits import with_classes, without_final_activation
 from tf_adaptive.graph import calls_before, open_nested, run_calls
 from tf_adaptive.keras_files import load_keras_file
@@ -50,7 +50,9 @@ WEIGHTS = flags.DEFINE_string(
     "package), none, or a file that Keras saved (EfficientNet-Lite: or PyTorch)",
 )
 WIDTH = flags.DEFINE_float(
-    "width", None, "factor of all channels, of keras.applications that have one (alpha)"
+    "width",
+    None,
+    "factor of all channels, of keras.applications that have one (alpha), and of ResNets",
 )
 PREPROCESSING = flags.DEFINE_string(
     "preprocessing",
@@ -107,6 +109,8 @@ def load_backbone(dataset):
             "`batch_norm_momentum` must be at least 0 and below 1. "
             f"Received: batch_norm_momentum={momentum}."
         )
+    if WIDTH.value is not None:
+        check_above_0("width", WIDTH.value)
     network = _network()
     normalization = _normalization(network)
     if network.image_size is not None:
@@ -157,7 +161,7 @@ def _of_application(name):
 
 
 def _of_preset(name, network_class):
-    _check_no_width()
+    narrower = _widths_of(network_class.presets[name])
     is_published = "weights" in inspect.signature(network_class.from_preset).parameters
     weights = _weights(is_published)
     if weights == "imagenet" and not is_published:
@@ -169,7 +173,7 @@ def _of_preset(name, network_class):
     def build(*, input_shape, num_classes):
         def of_classes(number, **published):
             return network_class.from_preset(
-                name, input_shape=input_shape, num_classes=number, **published
+                name, input_shape=input_shape, num_classes=number, **narrower, **published
             )
 
         if weights is None:
@@ -260,9 +264,24 @@ def _check_own_weights():
 def _check_no_width():
     if WIDTH.value is not None:
         raise InputError(
-            "`width` must be left out for a network that is not of keras.applications. "
+            "`width` must be left out for a network that has no widths to choose. "
             f"Received: width={WIDTH.value} for {BACKBONE.value!r}"
         )
+
+
+def _widths_of(arguments):
+    """The preset's arguments that --width changes."""
+    if WIDTH.value is None:
+        return {}
+    if "widths" not in arguments:
+        _check_no_width()
+    widths = tuple(round(WIDTH.value * width) for width in arguments["widths"])
+    if min(widths) < 1:
+        raise InputError(
+            "`width` must leave each group of layers a channel. "
+            f"Received: width={WIDTH.value} of the widths {arguments['widths']}"
+        )
+    return {"widths": widths}
 
 
 def classes_by_preset():

@@ -145,7 +145,8 @@ def test_a_keras_file_gets_the_data_set_s_classes(tmp_path, keras_file):
         ("backbone", "msdnet_cifar_lingrow4", "`backbone` must be one of"),
         ("weights", "imagenet", "`weights` must be none or a file for 'resnet8_grey'"),
         ("weights", "nowhere.weights.h5", "`weights` must be imagenet, none or a file"),
-        ("width", "0.5", "`width` must be left out for a network that is not of keras.appl"),
+        ("width", "nan", "`width` must be finite and above 0. Received: width=nan"),
+        ("width", "0.01", "`width` must leave each group of layers a channel. Received: width=0.0"),
         ("preprocessing", "torhc", "Did you mean 'torch'?"),
         ("precision", "bfloat", "Did you mean 'bfloat16'?"),
         ("epochs", "0", "`epochs` must be a whole number from 1 on. Received: epochs=0"),
@@ -159,6 +160,14 @@ def test_flags(tmp_path, flag, value, message):
     assert message in refused(tmp_path, TRAIN, *STATIC_TRAINING, *run_dir, f"--{flag}={value}")
 
 
+def test_a_width_narrows_every_group(tmp_path):
+    run_dir = tmp_path / "run"
+    finished = run_program(TRAIN, *STATIC_TRAINING, "--run_dir", run_dir, "--width", "0.5")
+    assert finished.status == 0, finished.stderr
+    _, model = load_finished_run(run_dir)
+    assert model.get_config()["widths"] == (8, 16, 32)
+
+
 def test_files_and_runs_that_are_no_backbone(tmp_path, keras_file, finished_run, finished_drnet):
     def line(backbone, *others):
         arguments = (*STATIC_TRAINING[:2], *STATIC_TRAINING[6:], "--run_dir", tmp_path / "run")
@@ -168,6 +177,7 @@ def test_files_and_runs_that_are_no_backbone(tmp_path, keras_file, finished_run,
     assert "must be a functional or sequential" in line(finished_drnet)
     assert "must be the directory of a run" in line(tmp_path / "nowhere")
     assert "which is no file" in line(tmp_path / "nowhere.keras")
+    assert "must be left out for a network that has no widths" in line(keras_file, "--width", "0.5")
     assert "must be dataset, tf, torch, caffe or raw" in line(
         keras_file, "--preprocessing", "backbone"
     )
