@@ -306,6 +306,35 @@ def test_refuses_images(given, message):
             run(given)
 
 
+def test_refuses_exits_with_the_dearest_first():
+    images = keras.Input((8, 8, 3))
+    features, outputs = images, []
+    for number in range(3):
+        features = layers.Conv2D(4, 3, name=f"convolution_{number}")(features)
+        outputs.append(layers.Dense(5)(layers.GlobalAveragePooling2D()(features)))
+    EarlyExit(keras.Model(images, outputs), [0.5, 0.5])
+    with pytest.raises(InputError, match="cheapest first. Received: 'turned' with the dearest"):
+        EarlyExit(keras.Model(images, outputs[::-1], name="turned"), [0.5, 0.5])
+
+
+@pytest.mark.parametrize("pixel", [np.nan, np.inf, -np.inf])
+def test_pixels_that_are_no_numbers(pixel):
+    model, _ = counted_model()
+    images = images_of_means([1, 2, 3, 4])
+    images[[1, 3], 0, 0] = pixel
+    fast = EarlyExit(model, [0.0, 0.0])
+    message = "must be finite. Received: NaN or infinite numbers in 2 of 4 images, .* index 1"
+    for run in (fast, fast.predict):
+        with pytest.raises(InputError, match=message):
+            run(images)
+    # A graph cannot refuse: nobody is sure of such an image.
+    answer = tf.function(fast)(tf.constant(images))
+    assert answer["exit"].numpy().tolist() == [1, 3, 1, 3]
+    confidence = answer["confidence"].numpy()
+    assert (confidence > 0).tolist() == [True, False, True, False]
+    assert confidence[[1, 3]].tolist() == [0, 0]
+
+
 def test_predict_refuses_no_batches_and_batches_of_nothing():
     fast = EarlyExit(counted_model()[0], [1.0, 1.0])
     with pytest.raises(InputError, match="`batch_size` must be 1 or more. Received: 0"):

@@ -372,6 +372,11 @@ def test_one_exit_is_one_stage(in_a_list):
     assert state == {}
 
 
+def one_unit(x):
+    first = layers.Dense(20)(x)
+    return [layers.Dense(1, activation="sigmoid")(features) for features in (x, first)]
+
+
 @pytest.mark.parametrize(
     ("build", "message"),
     [
@@ -395,6 +400,7 @@ def test_one_exit_is_one_stage(in_a_list):
         ),
         (lambda: model_of(same_twice), "exit 2 needs none"),
         (lambda: model_of(dear_first), "exit 2 needs none"),
+        (lambda: model_of(one_unit), "of two classes or more. Received: .*\\(None, 1\\)"),
         (lambda: model_of(one_for_all), "the batch as its first axis. Received: 'mean.*exit 1"),
         (lambda: model_of(two_inner_layers_of_a_name), "different names. Received: two .* 'inner'"),
     ],

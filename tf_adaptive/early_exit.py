@@ -5,9 +5,9 @@ import numpy as np
 import tensorflow as tf
 
 from tf_adaptive.errors import InputError, check_choice
-from tf_adaptive.image_checks import checked_images
+from tf_adaptive.image_checks import are_finite, checked_images
 from tf_adaptive.policies import MEASURES, check_thresholds, confidence_scores
-from tf_adaptive.stages import split_stages
+from tf_adaptive.stages import check_cheapest_first, split_stages
 
 
 class EarlyExit:
@@ -16,7 +16,9 @@ class EarlyExit:
     A sample leaves at the first exit k whose confidence is at least threshold k, the last exit
     takes the rest (Huang et al. 2018, budgeted batch classification). Between two stages the
     samples that left are dropped, so the next stage computes a smaller batch; a stage that nobody
-    reaches is not run. All of it is one graph function of a batch of any size, 0 included.
+    reaches is not run. All of it is one graph function of a batch of any size, 0 included. An image
+    with NaN or infinite pixels is refused; where the call is part of a graph, which cannot, it goes
+    to the last exit and has confidence 0.
 
     Args:
         model: functional `keras.Model` with K exits, as `split_stages` takes.
@@ -24,13 +26,14 @@ class EarlyExit:
         measure: confidence of `tf_adaptive.policies.confidence_scores`.
 
     Raises:
-        InputError: what `split_stages` raises; thresholds of the wrong number, outside [0, 1] or
-            NaN; an unknown measure.
+        InputError: what `split_stages` raises; exits with the dearest first; thresholds of the
+            wrong number, outside [0, 1] or NaN; an unknown measure.
     """
 
     def __init__(self, model, thresholds, *, measure="max_probability"):
         check_choice("measure", measure, MEASURES)
         self.stages = split_stages(model)
+        check_cheapest_first(model)
         self.thresholds = check_thresholds(thresholds, len(self.stages))
         self.measure = measure
         self._input_specs = [
@@ -52,8 +55,8 @@ class EarlyExit:
             `(batch,)` of that exit by `measure`, "exit" int32 `(batch,)` counted from 1.
 
         Raises:
-            InputError: images of the wrong rank, dtype, size or channel count, or not as many in
-                every input.
+            InputError: images of the wrong rank, dtype, size or channel count, with NaN or
+                infinite pixels, or not as many in every input.
         """
         _count(images)
         names = self.stages[0].takes
@@ -118,9 +121,13 @@ class EarlyExit:
         }
         # Rows of the batch that are still on their way, and the state of each.
         rows = tf.range(batch)
+        # A network can hide a NaN: it is looked for in the images.
+        finite = are_finite(inputs)
         state = dict(zip(self.stages[0].takes, inputs, strict=True))
         for stage in self.stages:
-            done, answer_of_done, rows, state = self._run_stage(stage, rows, state, thresholds)
+            done, answer_of_done, rows, state = self._run_stage(
+                stage, rows, state, thresholds, finite
+            )
             for name, values in answer_of_done.items():
                 answer[name] = tf.tensor_scatter_nd_update(answer[name], done[:, None], values)
         classes = tf.argmax(answer["probabilities"], axis=-1, output_type="int32")
@@ -130,19 +137,22 @@ class EarlyExit:
         shape = (tf.shape(inputs[0])[0], len(self.thresholds))
         return self.run(inputs, tf.broadcast_to(self.thresholds, shape))
 
-    def _run_stage(self, stage, rows, state, thresholds):
+    def _run_stage(self, stage, rows, state, thresholds, finite):
         """Rows done at this stage, their answer, rows that go on, and their state."""
 
         def run():
             logits, handed_on = stage(state)
+            known = tf.gather(finite, rows)
+            confidence = confidence_scores(logits, self.measure)
             answer = {
                 "probabilities": tf.nn.softmax(tf.cast(logits, "float32")),
-                "confidence": confidence_scores(logits, self.measure),
+                "confidence": tf.where(known, confidence, 0.0),
                 "exit": tf.fill(tf.shape(rows), stage.number),
             }
             if stage.number == len(self.stages):
                 return rows, answer, rows[:0], []
-            leaves = answer["confidence"] >= tf.gather(thresholds[:, stage.number - 1], rows)
+            sure = answer["confidence"] >= tf.gather(thresholds[:, stage.number - 1], rows)
+            leaves = known & sure
             done, stay = (tf.where(chosen)[:, 0] for chosen in (leaves, ~leaves))
             return (
                 tf.gather(rows, done),

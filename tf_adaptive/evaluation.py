@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from tf_adaptive.errors import InputError
+from tf_adaptive.exits.logits import exits_as_logits
 from tf_adaptive.policies import (
     choose_exits,
     confidence_scores,
@@ -67,7 +68,8 @@ def collect_logits(model, batches):
 
     Args:
         model: a functional model with one image input and a list of K outputs
-            `(batch, classes)`, cheapest exit first; one alone may come without a list.
+            `(batch, classes)`, cheapest exit first; one alone may come without a list. A softmax
+            or a sigmoid at their end is taken off, with a warning.
         batches: an iterable of `(images, labels)`: `(batch, height, width, channels)` and
             integers `(batch,)`.
 
@@ -89,6 +91,7 @@ def collect_logits(model, batches):
             f"`model` must have one input, the images. Received: {len(model.inputs)} inputs."
         )
     images = model.inputs[0]
+    model = exits_as_logits(model)
 
     # An open batch axis: one trace serves the last, smaller batch too.
     @tf.function(input_signature=[tf.TensorSpec((None, *images.shape[1:]), images.dtype)])

@@ -42,10 +42,10 @@ def exit_tensors(model, *, least=1):
             f"Received: {model.name!r} with {len(exits)}"
         )
     shapes = [tuple(logits.shape) for logits in exits]
-    if any(len(shape) != 2 or shape[1] is None for shape in shapes):
+    if any(len(shape) != 2 or shape[1] is None or shape[1] < 2 for shape in shapes):
         raise InputError(
-            "Every output of `model` must be logits of shape (batch, classes). "
-            f"Received: shapes {shapes}"
+            "Every output of `model` must be logits of shape (batch, classes), of two classes or "
+            f"more. Received: shapes {shapes}"
         )
     if len({classes for _, classes in shapes}) > 1:
         raise InputError(

@@ -1,5 +1,6 @@
 """The check of images that a network is called with."""
 
+import numpy as np
 import tensorflow as tf
 
 from tf_adaptive.errors import InputError
@@ -7,6 +8,8 @@ from tf_adaptive.errors import InputError
 
 def checked_images(images, spec):
     """One input of a network as the network's dtype, refused when it cannot be meant.
+
+    Whether numbers are finite can be looked at outside a graph only; see `are_finite`.
 
     Args:
         images: anything `tf.convert_to_tensor` takes.
@@ -17,7 +20,7 @@ def checked_images(images, spec):
 
     Raises:
         InputError: integers where floating-point is wanted or the other way round; another rank,
-            height, width or channel count.
+            height, width or channel count; outside a graph, NaN or infinite pixels.
     """
     images = tf.convert_to_tensor(images)
     if images.dtype.is_floating != spec.dtype.is_floating:
@@ -30,7 +33,34 @@ def checked_images(images, spec):
         raise InputError(
             f"`images` must have the shape {_named(spec.shape)}. Received: {tuple(images.shape)}"
         )
+    if tf.executing_eagerly():
+        (bad,) = np.nonzero(~are_finite([images]).numpy())
+        if bad.size:
+            raise InputError(
+                f"`images` must be finite. Received: NaN or infinite numbers in {bad.size} of "
+                f"{len(images)} images, the first at index {bad[0]}"
+            )
     return tf.cast(images, spec.dtype)
+
+
+def are_finite(inputs):
+    """Whether each image is without NaN and infinite numbers.
+
+    Args:
+        inputs: list of tensors, their first axis the batch.
+
+    Returns:
+        bool `(batch,)`.
+    """
+    return tf.reduce_all(
+        [
+            tf.reduce_all(tf.math.is_finite(tensor), axis=range(1, len(tensor.shape)))
+            for tensor in inputs
+            if tensor.dtype.is_floating
+        ]
+        or [tf.ones(tf.shape(inputs[0])[:1], bool)],
+        axis=0,
+    )
 
 
 def _named(shape):

@@ -3,11 +3,13 @@
 import collections
 import itertools
 import keyword
+import math
 
 import keras
 from keras.src.ops.numpy import Concatenate
 
 from tf_adaptive.errors import InputError
+from tf_adaptive.exits.logits import exits_as_logits
 from tf_adaptive.graph import (
     call_for_inference,
     calls_before,
@@ -81,7 +83,8 @@ def split_stages(model):
     Stage k computes the ancestors of exit k that no exit before it needed, and nothing else. The
     state it hands on is what later stages read, no tensor of it twice: a concatenation whose parts
     are in the state as well is handed on as its parts and put together again where it is read.
-    Layers are shared with `model`; nested models are opened up.
+    Layers are shared with `model`; nested models are opened up. A softmax or a sigmoid at the end
+    of an exit is taken off, with a warning.
 
     Args:
         model: functional `keras.Model`; its outputs are a list of K logits
@@ -96,7 +99,7 @@ def split_stages(model):
             axis.
     """
     exit_tensors(model)
-    model = open_nested(model)
+    model = open_nested(exits_as_logits(model))
     exits = model.outputs
     calls = calls_by_stage(model)
     names = _without_keywords(tensor_names(model.inputs, calls))
@@ -150,6 +153,32 @@ def calls_by_stage(model):
         computed.extend(_outputs([calls]))
         stages.append(calls)
     return stages
+
+
+def check_cheapest_first(model):
+    """Refuses a model whose every exit is cheaper alone than the one before it.
+
+    Args:
+        model: as `split_stages` takes.
+    """
+    exits = open_nested(model).outputs
+    alone = [_work(calls_before([logits])) for logits in exits]
+    if len(exits) > 1 and all(after < before for before, after in itertools.pairwise(alone)):
+        raise InputError(
+            "Exits of `model` must be in order of cost, the cheapest first. "
+            f"Received: {model.name!r} with the dearest first"
+        )
+
+
+def _work(calls):
+    """About the multiply-accumulates of calls: kernels times the places they are used at."""
+    return sum(
+        math.prod(weight.shape) * math.prod(size or 1 for size in node.outputs[0].shape[1:-1])
+        for node in calls
+        if isinstance(node.operation, keras.Layer)
+        for weight in node.operation.weights
+        if len(weight.shape) > 1
+    )
 
 
 def _outputs(calls_of_stages):

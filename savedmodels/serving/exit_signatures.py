@@ -4,6 +4,7 @@ import keras
 import tensorflow as tf
 
 from tf_adaptive.early_exit import EarlyExit
+from tf_adaptive.exits.logits import exits_as_logits
 
 
 def exit_signatures(model, preprocessing, thresholds, class_names, *, measure):
@@ -24,6 +25,7 @@ def exit_signatures(model, preprocessing, thresholds, class_names, *, measure):
     Raises:
         InputError: what `EarlyExit` raises.
     """
+    model = exits_as_logits(model)
     early_exit = EarlyExit(model, thresholds, measure=measure)
     image = tf.TensorSpec((None, *preprocessing.image_shape), tf.float32)
     images = tf.TensorSpec((None, None, None, preprocessing.image_shape[-1]), tf.uint8, "images")

@@ -1,10 +1,14 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from keras import layers
 
-from tf_adaptive import InputError
-from tf_adaptive.exits.logits import with_classes, without_final_activation
+from savedmodels.preprocessing import Preprocessing
+from savedmodels.serving.exit_signatures import exit_signatures
+from tf_adaptive import EarlyExit, InputError
+from tf_adaptive.evaluation import collect_logits
+from tf_adaptive.exits.logits import exits_as_logits, with_classes, without_final_activation
 from tf_adaptive.graph import calls_before
 
 
@@ -97,6 +101,54 @@ def test_a_network_of_logits_stays(end):
     same, taken_off = without_final_activation(model)
     assert same is model
     assert taken_off is None
+
+
+def with_probabilities():
+    """Two exits, of a softmax and of a sigmoid, and a linear one; their logits beside them."""
+    images = keras.Input((8, 8, 3))
+    features = layers.Conv2D(4, 3, activation="relu")(images)
+    deeper = layers.Conv2D(4, 3, activation="relu")(features)
+    first = layers.Dense(4, activation="softmax", name="first")(pooled(features))
+    second = layers.Dense(4, name="second")(pooled(deeper))
+    last = layers.Dense(4, name="last")(layers.Dense(40)(layers.Flatten()(deeper)))
+    model = keras.Model(images, [first, layers.Activation("sigmoid")(second), last], name="given")
+    return model, model.get_layer("first")
+
+
+def test_exits_that_are_probabilities_become_logits():
+    model, first = with_probabilities()
+    with pytest.warns(UserWarning, match="of 'given': softmax at output 1, sigmoid at output 2$"):
+        linear = exits_as_logits(model)
+    received, given = linear(IMAGES), model(IMAGES)
+    np.testing.assert_allclose(softmax_of(np.asarray(received[0])), given[0], rtol=1e-5)
+    np.testing.assert_allclose(1 / (1 + np.exp(-received[1])), given[1], rtol=1e-5)
+    np.testing.assert_array_equal(received[2], given[2])
+    # The model itself is as it was, and what has logits already is taken as it is.
+    assert first.activation is keras.activations.softmax
+    assert exits_as_logits(linear) is linear
+
+
+def test_whatever_takes_exits_takes_them_as_logits():
+    model, _ = with_probabilities()
+    with pytest.warns(UserWarning):
+        logits = [np.asarray(exit) for exit in exits_as_logits(model)(IMAGES)]
+    with pytest.warns(UserWarning):
+        collected, _ = collect_logits(model, [(IMAGES, np.zeros(len(IMAGES)))])
+    np.testing.assert_allclose(collected, logits, rtol=1e-5)
+    with pytest.warns(UserWarning):
+        answer = EarlyExit(model, [0.0, 0.0])(IMAGES)
+    np.testing.assert_allclose(answer["probabilities"], softmax_of(logits[0]), rtol=1e-5)
+    preprocessing = Preprocessing(
+        image_shape=(8, 8, 3), mean=[0] * 3, std=[1] * 3, center_crop=False
+    )
+    with pytest.warns(UserWarning):
+        signatures = exit_signatures(
+            model, preprocessing, [0.0, 0.0], list("abcd"), measure="max_probability"
+        )
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 8, 8, 3), np.uint8)
+    served = signatures["all_exits"][0](tf.constant(pixels))["exit_1"]
+    expected = model(pixels / np.float32(255))[0]
+    np.testing.assert_allclose(softmax_of(np.asarray(served)), expected, rtol=1e-5)
 
 
 def test_a_sequential_model_becomes_functional():

@@ -228,7 +228,7 @@ class Subclassed(keras.Model):
             lambda: MSDNet(input_shape=(8, 8, 3), num_classes=2, block_layers=(1, 1)),
             "must have one input and one output. Received: 'msdnet' with 1 and 2",
         ),
-        (a_map_as_output, "must map images .* to logits \\(batch, classes\\). Received: 'map'"),
+        (a_map_as_output, "must map images .* to logits \\(batch, classes\\), .* Received: 'map'"),
         (hidden_batch_norm, "Batch norms of `classifier` must be .* 'box', a Composite with one"),
         (Subclassed, "`classifier` must be a functional keras.Model. Received: Subclassed"),
     ],

@@ -1,5 +1,7 @@
 """What a classifier's last layers make: its logits, whatever stands behind them."""
 
+import warnings
+
 import keras
 from keras.src.ops import nn
 
@@ -51,23 +53,61 @@ def without_final_activation(model):
         'softmax'
     """
     model = classifier_graph(model)
-    maker, behind = _last_computing_call(model.outputs[0])
-    layer = maker.operation
-    name = _probabilities_of(maker)
+    logits, name = _without_probabilities(model.outputs[0])
+    _check_linear(_maker(logits).operation)
     if name is None:
-        _check_linear(layer)
         return model, None
+    return keras.Model(model.input, logits, name=model.name), name
+
+
+def exits_as_logits(model):
+    """The same network, without what makes probabilities of its exits' logits.
+
+    A softmax or a sigmoid at the end of an output goes, as by `without_final_activation`, with a
+    warning that says where; whatever else an output ends in stays.
+
+    Args:
+        model: functional `keras.Model` whose outputs are `(batch, classes)`.
+
+    Returns:
+        `model`, or a functional `keras.Model` that shares all layers but those that had the
+        activation.
+
+    Example:
+        >>> images = keras.Input((8, 8, 3))
+        >>> features = keras.layers.GlobalAveragePooling2D()(images)
+        >>> model = keras.Model(images, keras.layers.Dense(5, activation="softmax")(features))
+        >>> exits_as_logits(model).layers[-1].activation is keras.activations.linear
+        True
+    """
+    opened = open_nested(model)
+    logits, names = zip(*map(_without_probabilities, opened.outputs), strict=True)
+    if not any(names):
+        return model
+    where = ", ".join(
+        f"{name} at output {number}" for number, name in enumerate(names, start=1) if name
+    )
+    warnings.warn(f"Exits give logits: taken off the end of {model.name!r}: {where}", stacklevel=3)
+    outputs = keras.tree.pack_sequence_as(model.output, list(logits))
+    return keras.Model(opened.input, outputs, name=model.name)
+
+
+def _without_probabilities(output):
+    """`(logits, name)` of an output: "softmax", "sigmoid", what it was made with, or None."""
+    maker, behind = _last_computing_call(output)
+    name = None if maker is None else _probabilities_of(maker)
+    if name is None:
+        return output, None
+    layer = maker.operation
     if isinstance(layer, _WITH_KERNEL):
         linear = type(layer).from_config({**layer.get_config(), "activation": "linear"})
         logits = linear(maker.input_tensors[0])
         linear.set_weights(layer.get_weights())
     else:
         logits = maker.input_tensors[0]
-        _check_linear(_last_computing_call(logits)[0].operation)
     tensors = {id(maker.outputs[0]): logits}
     run_calls(behind, tensors)
-    logits = tensors[id(model.outputs[0])]
-    return keras.Model(model.input, logits, name=model.name), name
+    return tensors[id(output)], name
 
 
 def with_classes(model, num_classes):
@@ -94,7 +134,7 @@ def with_classes(model, num_classes):
     """
     check_whole("num_classes", num_classes, least=2)
     model, _ = without_final_activation(model)
-    maker, _ = _last_computing_call(model.outputs[0])
+    maker = _maker(model.outputs[0])
     layer, features = maker.operation, maker.input_tensors[0]
     if not isinstance(layer, _WITH_KERNEL) or tuple(features.shape[1:-1]) not in ((), (1, 1)):
         raise InputError(
@@ -138,17 +178,22 @@ def classifier_graph(model):
     return open_nested(model)
 
 
+def _maker(tensor):
+    """The last call that does more than move numbers."""
+    node, _ = _last_computing_call(tensor)
+    if node is None:
+        raise InputError("A classifier must have a layer that makes its logits. Received: none")
+    return node
+
+
 def _last_computing_call(tensor):
-    """The last call that does more than move numbers, and the calls behind it, in their order."""
+    """The last call that does more than move numbers, or None, and the calls behind it in order."""
     behind = []
     node = producer(tensor)
     while not node.is_input and _moves(node.operation):
         behind.insert(0, node)
-        tensor = node.input_tensors[0]
-        node = producer(tensor)
-    if node.is_input:
-        raise InputError("A classifier must have a layer that makes its logits. Received: none")
-    return node, behind
+        node = producer(node.input_tensors[0])
+    return None if node.is_input else node, behind
 
 
 def _moves(operation):

@@ -4,6 +4,7 @@ import keras
 import tensorflow as tf
 
 from tf_adaptive.errors import InputError, check_choice, check_whole
+from tf_adaptive.exits.logits import exits_as_logits
 from tf_adaptive.graph import is_functional
 from tf_adaptive.image_checks import checked_images
 from tf_adaptive.layers import StraightThroughGumbel
@@ -23,7 +24,7 @@ class DRNet(keras.Model):
 
     `model(images)` is the logits `(batch, classes)`, float32. Images are float
     `(batch, r, r, channels)`, normalised, with r the largest candidate; the smaller ones are made
-    of them by bilinear resizing.
+    of them by bilinear resizing. Outside a graph, images with NaN or infinite pixels are refused.
 
     Args:
         predictor: functional `keras.Model` from images to logits `(batch, m)`, one per candidate.
@@ -72,7 +73,7 @@ class DRNet(keras.Model):
             input_shape=(predictor_resolution, predictor_resolution, images.shape[-1]),
             num_candidates=len(resolutions),
         )
-        self.predictor = predictor
+        self.predictor = exits_as_logits(predictor)
         self.choice = StraightThroughGumbel(temperature, seed=seed, name="choice")
         self._config = {
             "predictor": keras.saving.serialize_keras_object(predictor),

@@ -6,6 +6,7 @@ import keras
 import tensorflow as tf
 
 from tf_adaptive.errors import InputError, check_whole
+from tf_adaptive.exits.logits import exits_as_logits
 from tf_adaptive.graph import calls_before, is_functional, open_nested, run_calls
 from tf_adaptive.layers import ConvUnit
 
@@ -21,7 +22,8 @@ def resolution_branches(classifier, resolutions):
     Args:
         classifier: functional `keras.Model` of one input `(batch, height, width, channels)` and
             one output, logits `(batch, classes)`, with batch norms and global pooling, such as
-            `ResNet` or one of `keras.applications`. Nested models are opened up.
+            `ResNet` or one of `keras.applications`. Nested models are opened up, and a softmax or
+            a sigmoid at the end is taken off, with a warning.
         resolutions: heights, and widths, of the images: two or more, largest first.
 
     Returns:
@@ -34,7 +36,7 @@ def resolution_branches(classifier, resolutions):
     """
     check_resolutions(resolutions)
     _check_classifier(classifier)
-    opened = open_nested(classifier)
+    opened = open_nested(exits_as_logits(classifier))
     calls = calls_before(opened.outputs)
     if not any(_batch_normalizations(node.operation) for node in calls):
         raise InputError(
@@ -71,10 +73,11 @@ def _check_classifier(classifier):
             f"{classifier.name!r} with {len(classifier.inputs)} and {len(classifier.outputs)}"
         )
     images, logits = classifier.inputs[0].shape, classifier.outputs[0].shape
-    if len(images) != 4 or len(logits) != 2:
+    if len(images) != 4 or len(logits) != 2 or logits[1] is None or logits[1] < 2:
         raise InputError(
             "`classifier` must map images (batch, height, width, channels) to logits "
-            f"(batch, classes). Received: {classifier.name!r} from {images} to {logits}"
+            "(batch, classes), of two classes or more. "
+            f"Received: {classifier.name!r} from {images} to {logits}"
         )
 
 
