@@ -32,17 +32,33 @@ def confidences_of(logits, measure="max_probability"):
     return np.stack([confidence_scores(exit_logits, measure) for exit_logits in logits])
 
 
+def between_confidences(confidences):
+    """A threshold for each exit but the last, in the widest gap that its middle samples leave.
+
+    Logits have another last bit in a smaller batch, on many processors, and that must not decide
+    where an image leaves.
+    """
+    ordered = np.sort(confidences[:-1], axis=1)
+    quarter = ordered.shape[1] // 4
+    middle = ordered[:, quarter : ordered.shape[1] - quarter]
+    widest = np.diff(middle).argmax(axis=1)
+    rows = np.arange(len(middle))
+    return (middle[rows, widest] + middle[rows, widest + 1]) / 2
+
+
+def assert_same(received, expected):
+    np.testing.assert_allclose(received, expected, rtol=1e-4, atol=1e-6)
+
+
 def assert_is_the_simulation(answers, logits, thresholds, measure="max_probability"):
     """Class, exit and what goes with them of all images, from the logits of all exits."""
     confidences = confidences_of(logits, measure)
     exits = choose_exits(confidences, thresholds)
     chosen = logits[exits - 1, np.arange(len(exits))]
-    np.testing.assert_array_equal(
-        answers["confidence"], confidences[exits - 1, np.arange(len(exits))]
-    )
+    assert_same(answers["confidence"], confidences[exits - 1, np.arange(len(exits))])
     np.testing.assert_array_equal(answers["exit"], exits)
     np.testing.assert_array_equal(answers["class"], chosen.argmax(axis=-1))
-    np.testing.assert_array_equal(answers["probabilities"], tf.nn.softmax(chosen))
+    assert_same(answers["probabilities"], tf.nn.softmax(chosen))
 
 
 @pytest.mark.parametrize("in_a_list", [False, True])
@@ -58,12 +74,11 @@ def test_one_exit_takes_everybody(model, images, in_a_list):
 
 
 @pytest.mark.parametrize("measure", MEASURES)
-def test_is_the_simulation_at_the_confidences_of_samples(model, images, logits, measure):
-    # The sample whose confidence is the threshold leaves.
-    rng = np.random.default_rng(1)
-    thresholds = [rng.choice(row) for row in confidences_of(logits, measure)[:-1]]
+def test_is_the_simulation_by_every_measure(model, images, logits, measure):
+    thresholds = between_confidences(confidences_of(logits, measure))
     answers = EarlyExit(model, thresholds, measure=measure)(images)
     assert_is_the_simulation(answers, logits, thresholds, measure)
+    assert set(answers["exit"].numpy()) >= {1, 2, 4}
 
 
 def tiny_msdnet(**overrides):
@@ -97,15 +112,12 @@ def test_is_the_simulation_at_any_thresholds(build):
     model = build()
     images = np.random.default_rng(0).standard_normal((64, 8, 8, 1)).astype("float32")
     logits, _ = collect_logits(model, [(images, np.zeros(64))])
-    confidences = confidences_of(logits)[:-1]
-    lowest, highest = confidences.min(axis=1), confidences.max(axis=1)
-    drawn = np.random.default_rng(2).uniform(lowest, highest)
-    for thresholds in ([0, 0], [1, 1], [1, 0], drawn):
+    for thresholds in ([0, 0], [1, 1], [1, 0], between_confidences(confidences_of(logits))):
         assert_is_the_simulation(EarlyExit(model, thresholds)(images), logits, thresholds)
 
 
 def test_batches_of_none_and_of_one(model, images, logits):
-    thresholds = np.median(confidences_of(logits)[:-1], axis=1)
+    thresholds = between_confidences(confidences_of(logits))
     fast = EarlyExit(model, thresholds)
     for batch in (images[:1], images[5:6]):
         alone, _ = collect_logits(model, [(batch, np.zeros(1))])
@@ -139,9 +151,7 @@ def test_random_graphs():
         model = random_model(seed)
         inputs = random_images(model, 20)
         logits = np.stack(model(inputs, training=False))
-        # Half-way between confidences, as stages may round another last bit.
-        ordered = np.sort(confidences_of(logits)[:-1], axis=1)
-        thresholds = ordered[:, 8:10].mean(axis=1)
+        thresholds = between_confidences(confidences_of(logits))
         answers = EarlyExit(model, thresholds)(inputs)
         exits = choose_exits(confidences_of(logits), thresholds)
         np.testing.assert_array_equal(answers["exit"], exits)
@@ -225,8 +235,7 @@ def test_bfloat16(build):
     model = build(dtype="mixed_bfloat16")
     images = np.random.default_rng(0).standard_normal((9, 8, 8, 1)).astype("float32")
     logits, _ = collect_logits(model, [(images, np.zeros(9))])
-    # Half-way between confidences, as stages may round another last bit.
-    thresholds = np.sort(confidences_of(logits)[:-1], axis=1)[:, 4:6].mean(axis=1)
+    thresholds = between_confidences(confidences_of(logits))
     answers = EarlyExit(model, thresholds)(images)
     assert answers["probabilities"].dtype == tf.float32
     assert len(set(answers["exit"].numpy())) > 1
@@ -234,8 +243,7 @@ def test_bfloat16(build):
 
 
 def test_predict_keeps_the_order(model, images, logits):
-    thresholds = np.median(confidences_of(logits)[:-1], axis=1)
-    fast = EarlyExit(model, thresholds)
+    fast = EarlyExit(model, between_confidences(confidences_of(logits)))
     expected = fast(images)
     labelled = tf.data.Dataset.from_tensor_slices((images, np.arange(257))).batch(100)
     sources = {
@@ -246,8 +254,8 @@ def test_predict_keeps_the_order(model, images, logits):
     }
     for source, answers in sources.items():
         for name, value in expected.items():
-            assert isinstance(answers[name], np.ndarray)
-            np.testing.assert_array_equal(answers[name], value, err_msg=f"{source}: {name}")
+            assert isinstance(answers[name], np.ndarray), source
+            assert_same(answers[name], value)
     assert fast.predict(images[:0])["probabilities"].shape == (0, 10)
 
 

@@ -11,7 +11,7 @@ MEASURES = ("max_probability", "entropy", "margin")
 def confidence_scores(logits, measure="max_probability"):
     """How sure an exit is of its answer, from 0 (not at all) to 1.
 
-    Runs eagerly on arrays and inside a `tf.function`, with the same bits, always in float32.
+    Runs eagerly on arrays and inside a `tf.function`, with the same bits, of logits in float32.
 
     Args:
         logits: `(..., classes)`, any float dtype, two classes or more.
@@ -32,19 +32,23 @@ def confidence_scores(logits, measure="max_probability"):
         raise InputError(
             f"`logits` must be (..., classes) with at least 2 classes. Received: shape={shape}."
         )
-    probabilities = keras.ops.softmax(logits, axis=-1)
+    # TensorFlow's vectorised exp and log give a number another last bit by its place in the batch.
+    # In float64 that falls below the rounding to float32, so a sample keeps its confidence when
+    # others leave the batch.
+    probabilities = keras.ops.softmax(keras.ops.cast(logits, "float64"), axis=-1)
     if measure == "max_probability":
-        return keras.ops.max(probabilities, axis=-1)
+        return _rounded(keras.ops.max(probabilities, axis=-1))
     if measure == "margin":
-        largest, _ = keras.ops.top_k(probabilities, k=2)
+        largest, _ = keras.ops.top_k(_rounded(probabilities), k=2)
         return largest[..., 0] - largest[..., 1]
-    # TensorFlow's vectorised log gives a number another last bit by its place in the batch. In
-    # float64 that falls below the rounding to float32, so a sample keeps its confidence when
-    # others leave the batch. The floor keeps 0 · log 0 at 0.
-    probabilities = keras.ops.cast(probabilities, "float64")
+    # The floor keeps 0 · log 0 at 0.
     logarithms = keras.ops.log(keras.ops.maximum(probabilities, np.finfo("float32").tiny))
     entropy = -keras.ops.sum(probabilities * logarithms, axis=-1) / np.log(shape[-1])
-    return keras.ops.clip(1.0 - keras.ops.cast(entropy, "float32"), 0.0, 1.0)
+    return keras.ops.clip(1.0 - _rounded(entropy), 0.0, 1.0)
+
+
+def _rounded(values):
+    return keras.ops.cast(values, "float32")
 
 
 def exit_fractions(p, num_exits):
