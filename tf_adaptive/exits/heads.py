@@ -9,7 +9,7 @@ HEADS = ("linear", "conv")
 
 # Pixels a side of the map that the convolutions of a "conv" head see, and channels they give.
 _CONV_SIDE = 14
-_MOST_CONV_CHANNELS = 256
+_MOST_CONV_CHANNELS = 128
 
 
 def linear_head(features, num_classes, *, name, tokens="mean"):
@@ -52,7 +52,7 @@ def conv_head(features, num_classes, *, name):
     """A depthwise-separable unit before pooling and linear layer, for early feature maps.
 
     The map is first averaged to about 14 pixels a side; then a 3×3 depthwise convolution of
-    stride 2 and a 1×1 convolution to twice the map's channels, at most 256, each with batch norm
+    stride 2 and a 1×1 convolution to twice the map's channels, at most 128, each with batch norm
     and ReLU (Howard et al. 2017, section 3.1).
 
     Args:
