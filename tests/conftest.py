@@ -1,13 +1,11 @@
-import functools
 import os
 import shutil
 
 import filelock
-import numpy as np
 import pytest
-import tensorflow as tf
 from matplotlib.figure import Figure
 
+from tests.processors import convolves_in_bfloat16
 from tests.trainers.programs import run_program
 
 # Two epochs of eight steps.
@@ -27,16 +25,6 @@ QUANTIZED_TRAINING = (
 def pytest_runtest_setup(item):
     if "bfloat16" in item.name and not convolves_in_bfloat16():
         pytest.skip("TensorFlow has no convolutions in bfloat16 here")
-
-
-@functools.cache
-def convolves_in_bfloat16():
-    """Whether there are convolutions in bfloat16: not where oneDNN is held to AVX2."""
-    images, kernel = (tf.ones(shape, "bfloat16") for shape in ((1, 4, 4, 1), (3, 3, 1, 1)))
-    try:
-        return np.all(tf.nn.conv2d(images, kernel, 1, "VALID") == 9)
-    except tf.errors.AbortedError:
-        return False
 
 
 @pytest.fixture

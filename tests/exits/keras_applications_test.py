@@ -11,7 +11,7 @@ from savedmodels.preprocessing import Preprocessing
 from savedmodels.serving.exit_signatures import exit_signatures
 from savedmodels.tflite.files import converted, write_files, write_saved_model
 from savedmodels.tflite.stage_signatures import stage_parts, stage_samples, stage_signatures
-from tests.savedmodels.tflite.bounds import apart, relative_error
+from tests.bounds import apart, relative_error
 from tf_adaptive.policies import choose_exits, confidence_scores
 
 # Mega-MACs and the size of the images they are for, by Simonyan and Zisserman 2014's VGG-16 as

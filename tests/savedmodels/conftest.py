@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from savedmodels.tflite.conversion import convert_run
+from tests.processors import convolves_in_bfloat16
 from tests.savedmodels.servers import Models
 from tests.trainers.programs import run_program
 from tf_adaptive.data import ImageDataset
@@ -13,6 +14,9 @@ from tf_adaptive.training.run_directory import load_finished_run
 from trainers.reporting import load_run_dataset
 
 TEST_IMAGES = 60
+
+# What the second version of the exported network computes in.
+LOWER_DTYPE = "bfloat16" if convolves_in_bfloat16() else "float32"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -143,10 +147,10 @@ def drnet_folder(request):
 
 @pytest.fixture(scope="session")
 def served(made_once, finished_run, finished_drnet):
-    """A folder of exported models: "exits", and in version 2 in bfloat16, and "drnet"."""
+    """A folder of exported models: "exits", in version 2 in `LOWER_DTYPE`, and "drnet"."""
 
     def export(folder):
-        lower = ("--dtype", "bfloat16", "--thresholds", "0.2,0.3,0.4")
+        lower = ("--dtype", LOWER_DTYPE, "--thresholds", "0.2,0.3,0.4")
         for run_dir, flags in (
             (finished_run, ("--name", "exits")),
             (finished_run, ("--name", "exits", *lower)),

@@ -12,6 +12,7 @@ import pytest
 from savedmodels.description import DESCRIPTION_FILE
 from savedmodels.serving.model_folder import EXTRA_ASSETS
 from savedmodels.serving.saved_model import export_run
+from tests.savedmodels.conftest import LOWER_DTYPE
 from tests.trainers.programs import files, refused, run_program
 from tf_adaptive.errors import InputError
 from tf_adaptive.training.run_directory import read_config
@@ -62,7 +63,7 @@ def test_the_whole_folder(served):
 def test_the_description(served, finished_run):
     config = read_config(finished_run)
     data = ("class_names", "image_shape", "mean", "std", "center_crop")
-    for version, dtype in ((1, "float32"), (2, "bfloat16")):
+    for version, dtype in ((1, "float32"), (2, LOWER_DTYPE)):
         description = description_of(served / f"exits/{version}")
         assert {name: description[name] for name in data} == {name: config[name] for name in data}
         assert description["name"] == "exits"
@@ -99,7 +100,11 @@ def test_the_card_of_a_network_with_exits(served, finished_run):
     assert "| `stage_2` | " in card
     by_hand = (served / "exits/2/model_card.md").read_text()
     assert "The thresholds are given by hand. Neither accuracy nor cost was measured" in by_hand
-    assert "Weights are bfloat16; accuracies are those of the float32 network." in by_hand
+
+
+def test_the_card_of_a_network_in_bfloat16(served):
+    card = (served / "exits/2/model_card.md").read_text()
+    assert "Weights are bfloat16; accuracies are those of the float32 network." in card
 
 
 def test_the_card_of_a_drnet(served, finished_drnet):

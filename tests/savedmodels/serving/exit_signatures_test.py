@@ -9,6 +9,7 @@ from savedmodels.description import DESCRIPTION_FILE
 from savedmodels.preprocessing import Preprocessing
 from savedmodels.serving.exit_signatures import exit_signatures
 from savedmodels.serving.model_folder import EXTRA_ASSETS
+from tests.bounds import BFLOAT16, in_bits, relative_error, with_weights
 from tests.tiny_networks import tiny_collaborating, tiny_ranet
 from tf_adaptive.evaluation import collect_logits, confidences_of_exits
 from tf_adaptive.folding import fold_batch_norm
@@ -159,9 +160,16 @@ def test_bfloat16_is_the_network_in_bfloat16(run, models, finished_run):
     for number in range(1, EXITS + 1):
         actual = answer[f"exit_{number}"].numpy()
         assert actual.dtype == np.float32
-        scale = np.abs(logits).max()
-        np.testing.assert_allclose(actual, expected[number - 1], atol=0.02 * scale)
-        np.testing.assert_allclose(actual, logits[number - 1, :65], atol=0.1 * scale)
+        print(
+            "BF",
+            relative_error(actual, expected[number - 1]),
+            relative_error(actual, logits[number - 1, :65]),
+        )
+        assert relative_error(actual, expected[number - 1]) < BFLOAT16
+        assert relative_error(actual, logits[number - 1, :65]) < BFLOAT16
+    cut = with_weights(fold_batch_norm(model), lambda weight: in_bits(weight, 5))
+    for actual, exit_logits in zip(collect_logits(cut, batches)[0], logits, strict=True):
+        assert relative_error(actual, exit_logits[:65]) > BFLOAT16
     state = signatures["stage_1"](images=images[:1])
     assert {value.dtype for name, value in state.items() if name != "logits"} == {tf.bfloat16}
 
@@ -171,6 +179,10 @@ def test_all_signatures_share_one_set_of_variables(served, run):
     size = (served / "exits/1/variables/variables.data-00000-of-00001").stat().st_size
     parameters = sum(np.prod(weight.shape) for weight in fold_batch_norm(model).weights)
     assert 4 * parameters < size < 4.1 * parameters
+
+
+def test_variables_in_bfloat16_are_half_as_large(served):
+    size = (served / "exits/1/variables/variables.data-00000-of-00001").stat().st_size
     half = (served / "exits/2/variables/variables.data-00000-of-00001").stat().st_size
     assert half < 0.52 * size
 

@@ -10,8 +10,7 @@ import pytest
 from savedmodels.staged_runner import StagedRunner
 from savedmodels.tflite.conversion import convert_run
 from savedmodels.tflite.flatbuffer_checks import operations, read_flatbuffer
-from tests.savedmodels.conftest import TEST_IMAGES
-from tests.savedmodels.tflite.bounds import (
+from tests.bounds import (
     ROUNDING,
     apart,
     check_logits,
@@ -19,6 +18,7 @@ from tests.savedmodels.tflite.bounds import (
     in_bits,
     with_weights,
 )
+from tests.savedmodels.conftest import TEST_IMAGES
 from tf_adaptive import MSDNet, fold_batch_norm
 from trainers.reporting import read_report
 

@@ -11,7 +11,7 @@ import pytest
 
 from savedmodels.resolution_runner import ResolutionRunner
 from savedmodels.staged_runner import StagedRunner
-from tests.savedmodels.tflite.bounds import ROUNDING, apart
+from tests.bounds import ROUNDING, apart
 from tf_adaptive import InputError
 
 # Where Debian's chromium has SwiftShader; another driver is named by the variable.

@@ -12,8 +12,8 @@ from savedmodels.tflite.compiled import Compiler, Signature
 from savedmodels.tflite.files import write_files
 from savedmodels.tflite.flatbuffer_checks import operations, read_flatbuffer
 from savedmodels.tflite.resolution_signatures import resolution_signatures, with_batch_norm_apart
+from tests.bounds import check_logits, half, with_weights
 from tests.savedmodels.conftest import TEST_IMAGES
-from tests.savedmodels.tflite.bounds import check_logits, half, with_weights
 from tf_adaptive import DRNet, fold_batch_norm
 from tf_adaptive.evaluation import percent
 from tf_adaptive.models.drnet import logits_at

@@ -9,6 +9,10 @@ ROUNDING = 1e-5
 # deviations is off by 6 / 255 / √12 of its norm, and forty of them by √40 times that, 0.043: about
 # half of this.
 INT8 = 0.1
+# Of the norm of an exit's logits. A map or a kernel in bfloat16 has numbers off by up to 2⁻⁹ of
+# their size, 2⁻⁹ / √3 in the mean of squares, and forty of them by √40 times that, 0.007: about a
+# third of this.
+BFLOAT16 = 0.02
 
 
 def apart(received, expected):
