@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from tf_adaptive.errors import InputError
 from tf_adaptive.evaluation import (
+    accuracy_interval,
     anytime,
     budgeted,
     cheapest_budget,
@@ -216,3 +217,17 @@ def test_evaluation_refuses_bad_input():
         budgeted(broken, logits, labels, COSTS)
     with pytest.raises(InputError, match="`test_logits` must be finite"):
         budgeted(logits, broken, labels, COSTS)
+
+
+@pytest.mark.parametrize(
+    ("accuracy", "samples", "low", "high"),
+    # By the formula in Newcombe 1998, table I, method 3: 81 of 263, 15 of 148, 0 of 20, 29 of 29.
+    [
+        (100 * 81 / 263, 263, 25.53, 36.62),
+        (100 * 15 / 148, 148, 6.24, 16.05),
+        (0.0, 20, 0.0, 16.11),
+        (100.0, 29, 88.30, 100.0),
+    ],
+)
+def test_intervals_of_accuracies(accuracy, samples, low, high):
+    np.testing.assert_allclose(accuracy_interval(accuracy, samples), (low, high), atol=0.006)

@@ -5,6 +5,7 @@ Following Huang et al. 2018 (MSDNet): *anytime* prediction asks one exit for eve
 """
 
 import dataclasses
+import math
 
 import keras
 import numpy as np
@@ -21,6 +22,9 @@ from tf_adaptive.policies import (
 
 # p of q_k ∝ p^k, from nearly everyone at the first exit to most at the last.
 BUDGETS = tuple(step / 20 for step in range(1, 40))
+
+# Standard deviations of a normal distribution on either side that hold 95 % of it.
+NORMAL_95 = 1.96
 
 
 @dataclasses.dataclass(frozen=True)
@@ -223,6 +227,30 @@ def cheapest_budget(budget_rows, accuracy_percent):
 def percent(right):
     """Top-1 accuracy in percent of a bool array."""
     return 100.0 * float(np.mean(right))
+
+
+def accuracy_interval(accuracy_percent, samples):
+    """Between what an accuracy lies on all images, as far as a sample of them can say.
+
+    The 95 % interval of Wilson (1927), which also holds for few images and near 100 %.
+
+    Args:
+        accuracy_percent: top-1 on the sample.
+        samples: how many images that is of, 1 or more.
+
+    Returns:
+        `(low, high)` in percent.
+
+    Example:
+        >>> accuracy_interval(90.0, 100)
+        (82.56..., 94.47...)
+    """
+    share, squared = accuracy_percent / 100, NORMAL_95**2
+    middle = share + squared / (2 * samples)
+    margin = NORMAL_95 * math.sqrt(share * (1 - share) / samples + squared / (4 * samples**2))
+    scale = 100 / (1 + squared / samples)
+    # Rounding may lead out of the range.
+    return max(0.0, scale * (middle - margin)), min(100.0, scale * (middle + margin))
 
 
 def check_logits(argument, logits, networks="exits", *, least=1):

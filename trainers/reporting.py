@@ -7,8 +7,13 @@ import numpy as np
 
 from tf_adaptive.data import load_dataset
 from tf_adaptive.errors import InputError, check_choice, check_whole
-from tf_adaptive.evaluation import cheapest_budget, collect_logits
-from tf_adaptive.exits.static_comparison import Classified, adaptive_curve
+from tf_adaptive.evaluation import accuracy_interval, cheapest_budget, collect_logits
+from tf_adaptive.exits.static_comparison import (
+    WITHIN_NOISE,
+    Classified,
+    adaptive_curve,
+    compare,
+)
 from tf_adaptive.models.drnet import DRNet
 from tf_adaptive.policies import MEASURES
 from tf_adaptive.profile import profile
@@ -107,25 +112,37 @@ def _report_exits(run_dir, model, dataset, *, measure, batch_size, static, laten
         class_names=dataset.class_names,
         measure=measure,
     )
-    print(f"\n{'exit':>4} {'M MACs':>9} {'lazy':>9} {'M parameters':>13} {'test accuracy':>14}")
+    samples = len(test_labels)
+    print(
+        f"\n{'exit':>4} {'M MACs':>9} {'lazy':>9} {'M parameters':>13} {'test accuracy':>14}"
+        f"   95 % interval, {samples:,} images"
+    )
     for row in anytime_rows:
+        low, high = accuracy_interval(row.accuracy_percent, samples)
         print(
             f"{row.exit:>4} {row.macs / 1e6:>9.2f} {row.lazy_macs / 1e6:>9.2f} "
-            f"{row.parameters / 1e6:>13.2f} {row.accuracy_percent:>12.2f} %"
+            f"{row.parameters / 1e6:>13.2f} {row.accuracy_percent:>12.2f} % "
+            f"{low:>8.2f} to {high:.2f}"
         )
     last = anytime_rows[-1]
     near = cheapest_budget(budget_rows, last.accuracy_percent - 0.5)
     if len(anytime_rows) > 1:
+        curve = adaptive_curve(test_logits, test_labels, costs, budget_rows, measure)
+        early = next(point for point in curve if point.macs == near.mean_macs)
+        whole = Classified("last exit", last.macs, test_logits[-1].argmax(axis=-1) == test_labels)
+        comparison = compare(whole, early)
+        noise = ", within noise" if comparison.verdict == WITHIN_NOISE else ""
         print(
             f"\nWith early exit, {near.accuracy_percent:.2f} % at "
             f"{near.mean_macs / 1e6:.2f} M MACs an image: "
-            f"{100 * near.mean_macs / last.macs:.0f} % of the whole network's."
+            f"{100 * near.mean_macs / last.macs:.0f} % of the whole network's. Against the last "
+            f"exit {comparison.difference_points:+.2f} points (95 % interval "
+            f"{comparison.low_points:+.2f} to {comparison.high_points:+.2f}{noise})."
         )
     # What a former report had and this one is not asked for.
     for name in (COMPARISON_TABLE, VERDICT_FILE, LATENCY_TABLE, LATENCY_FIGURE):
         (directory / name).unlink(missing_ok=True)
     if static:
-        curve = adaptive_curve(test_logits, test_labels, costs, budget_rows, measure)
         report_static_runs(directory, classified, curve, anytime_rows, budget_rows, near)
     if latency:
         timed = timed_exits(model, dataset, anytime_rows, near, measure)

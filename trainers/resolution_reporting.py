@@ -4,6 +4,7 @@ import pathlib
 
 import numpy as np
 
+from tf_adaptive.evaluation import accuracy_interval
 from tf_adaptive.routing.costs import branch_costs
 from tf_adaptive.routing.evaluation import collect_routed
 from tf_adaptive.routing.report import write_resolution_report
@@ -46,11 +47,15 @@ def report_resolutions(run_dir, model, dataset, *, batch_size):
         fixed_milliseconds=fixed_milliseconds,
         routed_milliseconds=routed_milliseconds,
     )
-    print(f"\n{'resolution':>10} {'M MACs':>9} {'test accuracy':>14} {'chosen for':>11}")
+    print(
+        f"\n{'resolution':>10} {'M MACs':>9} {'test accuracy':>14} {'chosen for':>11}"
+        f"   95 % interval of the accuracy, {size:,} images"
+    )
     for row in resolution_rows:
+        low, high = accuracy_interval(row.accuracy_percent, size)
         print(
             f"{row.resolution:>10} {row.macs / 1e6:>9.2f} {row.accuracy_percent:>12.2f} % "
-            f"{100 * row.share:>9.1f} %"
+            f"{100 * row.share:>9.1f} % {low:>8.2f} to {high:.2f}"
         )
     router, random = choice_rows
     for row, name in ((router, "chosen"), (random, "at random")):

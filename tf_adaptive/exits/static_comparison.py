@@ -5,11 +5,8 @@ import dataclasses
 import numpy as np
 
 from tf_adaptive.errors import InputError
-from tf_adaptive.evaluation import confidences_of_exits, percent
+from tf_adaptive.evaluation import NORMAL_95, confidences_of_exits, percent
 from tf_adaptive.policies import choose_exits
-
-# Two-sided 95 % of a normal distribution.
-_DEVIATIONS = 1.96
 
 WINS, LOSES, WITHIN_NOISE = "wins", "loses", "within noise"
 CHEAPER = "cheaper than early exit can be"
@@ -166,7 +163,7 @@ def compare(static, adaptive):
         )
     differences = 100 * (np.asarray(adaptive.right, "float64") - static.right)
     mean = differences.mean()
-    margin = _DEVIATIONS * differences.std() / np.sqrt(len(differences))
+    margin = NORMAL_95 * differences.std() / np.sqrt(len(differences))
     low, high = float(mean - margin), float(mean + margin)
     verdict = WINS if low > 0 else LOSES if high < 0 else WITHIN_NOISE
     return Comparison(static, adaptive, low, high, verdict)
