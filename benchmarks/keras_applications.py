@@ -8,7 +8,6 @@ after another: above 1 where the stages are faster.
 """
 
 import csv
-import time
 
 import numpy as np
 import tensorflow as tf
@@ -18,6 +17,7 @@ from absl import flags
 from tf_adaptive.errors import check_choice, check_whole
 from tf_adaptive.exits.attach import attach_exits
 from tf_adaptive.exits.places import exit_places
+from tf_adaptive.exits.timing import milliseconds_of
 from tf_adaptive.files import replaced_whole
 from tf_adaptive.models.keras_applications import application_names, keras_application
 from tf_adaptive.profile import profile
@@ -94,18 +94,9 @@ def _time_ratio(attached, stages, size):
 
     shape = (_BATCH_SIZE.value, size, size, 3)
     images = tf.constant(np.random.default_rng(0).standard_normal(shape), tf.float32)
-    pairs = [
-        (_seconds(whole, images), _seconds(in_stages, images)) for _ in range(_REPEATS.value + 1)
-    ]
-    # The first pair traces and warms up.
-    return np.median([one / other for one, other in pairs[1:]])
-
-
-def _seconds(function, images):
-    start = time.perf_counter()
-    for answer in function(images):
-        answer.numpy()
-    return time.perf_counter() - start
+    timed = [(function, [images]) for function in (whole, in_stages)]
+    one_call, one_by_one = milliseconds_of(timed, calls=_REPEATS.value)
+    return np.median(one_call / one_by_one)
 
 
 if __name__ == "__main__":
