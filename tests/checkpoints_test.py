@@ -47,8 +47,17 @@ def test_linear_layers_read_a_larger_map_in_pytorchs_order():
         np.testing.assert_allclose(logits, expected, rtol=1e-3, atol=1e-4)
 
 
-@pytest.mark.parametrize("name", [MSDNET, RANET])
-def test_the_prefix_of_a_parallel_network_and_batch_counters_are_left_aside(name):
+@pytest.mark.parametrize(
+    ("name", "prefix"),
+    [
+        (MSDNET, "module."),
+        (RANET, "module."),
+        (MSDNET, "_orig_mod."),
+        (MSDNET, "module._orig_mod."),
+        (MSDNET, "_orig_mod.module.module."),
+    ],
+)
+def test_what_other_tools_put_around_and_count_is_left_aside(name, prefix):
     model, published = network(name)
     load_pytorch_weights(model, published)
     plain = model.get_weights()
@@ -59,7 +68,11 @@ def test_the_prefix_of_a_parallel_network_and_batch_counters_are_left_aside(name
         for key in published
         if key.endswith("running_mean")
     }
-    prefixed = {f"module.{key}": array for key, array in {**published, **counters}.items()}
+    counters |= {
+        counter: np.array([7.0])
+        for counter in ("total_ops", "blocks.0.0.total_params", "n_averaged", "num_updates")
+    }
+    prefixed = {f"{prefix}{key}": array for key, array in {**published, **counters}.items()}
     load_pytorch_weights(model, prefixed)
     for before, after in zip(plain, model.get_weights(), strict=True):
         np.testing.assert_array_equal(before, after)
@@ -173,8 +186,16 @@ def test_refuses_a_model_that_is_neither():
         load_pytorch_weights(other, {})
 
 
+def test_refuses_an_array_that_is_there_twice():
+    model, published = network(MSDNET)
+    twice = {**published, "_orig_mod.classifier.0.linear.bias": np.zeros(10)}
+    with pytest.raises(InputError, match="'classifier.0.linear.bias' twice, .* as '_orig_mod"):
+        load_pytorch_weights(model, twice)
+
+
 def test_number_of_classes():
     assert published_num_classes({"classifier.0.linear.bias": np.zeros(10)}) == 10
     assert published_num_classes({"module.classifier.0.linear.bias": np.zeros(7)}) == 7
+    assert published_num_classes({"_orig_mod.classifier.0.linear.bias": np.zeros(7)}) == 7
     with pytest.raises(InputError, match="'classifier.0.linear.bias'. Received: \\['fc.bias'\\]"):
         published_num_classes({"fc.bias": np.zeros(7)})

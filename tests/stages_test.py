@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from keras import layers
+from keras import layers, ops
 
 from tests.random_graphs import random_images, random_model
 from tests.tiny_networks import tiny_ranet
@@ -408,6 +408,55 @@ def one_unit(x):
 def test_refuses(build, message):
     with pytest.raises(InputError, match=message):
         split_stages(build())
+
+
+def in_windows(features):
+    """`(batch, 8, 8, channels)` as `(batch · 4, 4, 4, channels)`."""
+    channels = features.shape[-1]
+    rows = ops.reshape(features, (-1, 2, 4, 2, 4, channels))
+    return ops.reshape(ops.transpose(rows, (0, 1, 3, 2, 4, 5)), (-1, 4, 4, channels))
+
+
+def put_together(windows):
+    channels = windows.shape[-1]
+    rows = ops.transpose(ops.reshape(windows, (-1, 2, 2, 4, 4, channels)), (0, 1, 3, 2, 4, 5))
+    return ops.reshape(rows, (-1, 8, 8, channels))
+
+
+def windowed_model(split, join, *, hands_on_windows):
+    images = keras.Input((8, 8, 3), name="images")
+    windows = layers.Conv2D(4, 3, padding="same")(split(images))
+    features = join(windows)
+    later = layers.Conv2D(4, 3, padding="same")(windows if hands_on_windows else features)
+    later = join(later) if hands_on_windows else later
+    exits = [layers.Flatten()(features), layers.Reshape((-1,))(later)]
+    return keras.Model(images, [layers.Dense(3)(exit_features) for exit_features in exits])
+
+
+@pytest.mark.parametrize(
+    ("split", "join"),
+    [
+        (in_windows, put_together),
+        (layers.Lambda(in_windows, (4, 4, 3)), layers.Lambda(put_together, (8, 8, 4))),
+    ],
+)
+def test_windows_in_the_batch_axis_are_not_handed_on(split, join):
+    images = np.random.default_rng(0).random((5, 8, 8, 3)).astype("float32")
+    model = windowed_model(split, join, hands_on_windows=False)
+    assert_stages_are_the_model(model, images)
+    model = windowed_model(split, join, hands_on_windows=True)
+    with pytest.raises(InputError, match="with 48 rows of a batch of 12, exit 1"):
+        split_stages(model)
+
+
+def test_reshapes_that_keep_the_batch_are_handed_on():
+    images = keras.Input((4, 4, 3), name="images")
+    tokens = ops.reshape(layers.Conv2D(4, 1)(images), (-1, 16, 4))
+    swapped = ops.transpose(tokens, (0, 2, 1))
+    later = layers.Dense(5)(ops.concatenate([swapped, swapped], axis=1))
+    exits = [layers.Dense(3)(layers.Flatten()(features)) for features in (swapped, later)]
+    pictures = np.random.default_rng(0).random((5, 4, 4, 3)).astype("float32")
+    assert_stages_are_the_model(keras.Model(images, exits), pictures)
 
 
 def test_refuses_to_run_without_its_state():

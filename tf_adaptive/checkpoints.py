@@ -1,11 +1,9 @@
 """Published PyTorch weights into our networks."""
 
-import re
-
 import numpy as np
 
 from tf_adaptive.errors import InputError
-from tf_adaptive.published_names import is_unused, published_sources
+from tf_adaptive.published_names import is_unused, published_sources, without_wrappers
 
 
 def load_pytorch_weights(model, state_dict):
@@ -15,19 +13,24 @@ def load_pytorch_weights(model, state_dict):
         model: an `MSDNet`, a `RANet`, one of them `with_collaboration`, a `ResNet` (torchvision's
             names), an `EfficientNetLite` (names as in "_blocks.0._depthwise_conv.weight"), or
             another functional model made of the layers of one.
-        state_dict: mapping of published parameter names, with or without "module." in front, to
-            arrays (or anything `numpy.asarray` takes): convolutions `(out, in, height, width)`,
-            linear layers `(out, in)`.
+        state_dict: mapping of published parameter names, with or without the "module." and
+            "_orig_mod." of DataParallel and torch.compile, to arrays (or anything `numpy.asarray`
+            takes): convolutions `(out, in, height, width)`, linear layers `(out, in)`. Counters,
+            as "num_batches_tracked", are left aside.
 
     Raises:
-        InputError: the model is of no such kind; an array is missing, left over or of the wrong
-            shape, which is then named. The model is left as it was.
+        InputError: the model is of no such kind; an array is missing, left over, there twice or of
+            the wrong shape, which is then named. The model is left as it was.
     """
-    arrays = {
-        name.removeprefix("module."): np.asarray(array)
-        for name, array in state_dict.items()
-        if not name.endswith("num_batches_tracked")
-    }
+    arrays = {}
+    for name, array in state_dict.items():
+        plain_name = without_wrappers(name)
+        if plain_name in arrays:
+            raise InputError(
+                f"`state_dict` must hold every array once. Received: {plain_name!r} twice, the "
+                f"second time as {name!r}"
+            )
+        arrays[plain_name] = np.asarray(array)
     sources = published_sources(model)
     missing = [name for name in sources if name not in arrays]
     if missing:
@@ -62,7 +65,7 @@ def published_num_classes(state_dict):
         InputError: the checkpoint has no exits.
     """
     for name, array in state_dict.items():
-        if re.fullmatch(r"(module\.)?classifier\.0\.linear\.bias", name):
+        if without_wrappers(name) == "classifier.0.linear.bias":
             return len(array)
     raise InputError(
         "`checkpoint` must be one of a multi-exit network, with an array "

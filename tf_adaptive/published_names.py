@@ -28,6 +28,10 @@ _COLLABORATING_EXIT = re.compile(r"collaborating_exit_(?P<exit>\d+)")
 # A collaborating network is published with the exits of the network it was made from.
 _COLLABORATION = re.compile(r"exit_(?P<exit>\d+)_collaboration_linear")
 _UNUSED = re.compile(r"net\.classifier\.\d+\.linear\.(weight|bias)")
+# What DataParallel, torch.compile and averages of weights put around a network.
+_WRAPPERS = ("module", "_orig_mod")
+# What batch norms, thop and averages of weights count with; nothing is computed from them.
+_COUNTERS = ("num_batches_tracked", "total_ops", "total_params", "n_averaged", "num_updates")
 
 
 def published_sources(model):
@@ -75,9 +79,14 @@ def published_sources(model):
     return sources
 
 
+def without_wrappers(name):
+    """A parameter's name as the network alone has it: "a.b" of "module._orig_mod.a.b"."""
+    return ".".join(part for part in name.split(".") if part not in _WRAPPERS)
+
+
 def is_unused(name):
     """Whether a published array has no place in our networks, and needs none."""
-    return _UNUSED.fullmatch(name) is not None
+    return _UNUSED.fullmatch(name) is not None or name.rsplit(".", 1)[-1] in _COUNTERS
 
 
 def _msdnet_units(names):

@@ -19,6 +19,22 @@ from tf_adaptive.graph import (
     run_calls,
 )
 
+# Operations that can leave another size than the batch's in the first axis, and name it None too.
+_MOVES_ROWS = (
+    "Moveaxis",
+    "Ravel",
+    "Repeat",
+    "Reshape",
+    "Swapaxes",
+    "Tile",
+    "Transpose",
+)
+
+_KNOWN_LAYERS = ("keras.", "tf_adaptive.")
+
+# A batch that what puts samples together in twos, threes and fours can take.
+_TRIED_BATCH = 12
+
 
 class Stage:
     """What exit k needs beyond what the exits before it needed.
@@ -111,6 +127,7 @@ def split_stages(model):
         needed = _read_by([exits[number - 1], *states[0]], earlier)
         states.insert(0, _without_overlaps(needed, earlier) if number > 1 else list(model.inputs))
 
+    _check_rows(model.inputs, states[1:], names)
     stages = []
     for number, (logits, before, after) in enumerate(
         zip(exits, states[:-1], states[1:], strict=True), start=1
@@ -257,6 +274,59 @@ def _check_batch_axis(state, names, number, batch):
                 "Every tensor that a stage hands on must have the batch as its first axis. "
                 f"Received: {names[id(tensor)]!r} of shape {tuple(tensor.shape)}, exit {number}"
             )
+
+
+def _check_rows(inputs, states, names):
+    """Refuses a state with a row for each window of a sample, whose shape says None as a batch's.
+
+    Args:
+        inputs: the model's.
+        states: of each stage, what it hands on, as symbolic tensors.
+        names: dictionary from `id` of a tensor to its name.
+    """
+    state = list({id(tensor): tensor for tensors in states for tensor in tensors}.values())
+    calls = calls_before(state, inputs)
+    if inputs[0].shape[0] is not None or not any(map(_may_move_rows, calls)):
+        return
+    tried = {
+        id(tensor): keras.KerasTensor((_TRIED_BATCH, *tensor.shape[1:]), tensor.dtype)
+        for tensor in inputs
+    }
+    try:
+        run_calls(calls, tried, _output_spec)
+    # What cannot be tried so is as well left to the run.
+    except Exception:
+        return
+    for number, tensors in enumerate(states, start=1):
+        for tensor in tensors:
+            if tried[id(tensor)].shape[0] != _TRIED_BATCH:
+                rows = tried[id(tensor)].shape[0]
+                raise InputError(
+                    "Every tensor that a stage hands on must have the batch as its first axis: put "
+                    "windows back together before an exit. "
+                    f"Received: {names[id(tensor)]!r} with {rows} rows of a batch of "
+                    f"{_TRIED_BATCH}, exit {number}"
+                )
+
+
+def _output_spec(operation, args, kwargs):
+    if _is_foreign(operation):
+        # From what it computes: a shape that it states itself speaks of one sample.
+        return keras.Operation.compute_output_spec(operation, *args, **kwargs)
+    return operation.compute_output_spec(*args, **kwargs)
+
+
+def _may_move_rows(node):
+    """Whether a call may leave another size than the batch's in the first axis."""
+    return _is_foreign(node.operation) or type(node.operation).__name__ in _MOVES_ROWS
+
+
+def _is_foreign(operation):
+    """Whether it is a layer whose code is the user's."""
+    return isinstance(operation, keras.layers.Lambda) or (
+        isinstance(operation, keras.Layer)
+        and not type(operation).__module__.startswith(_KNOWN_LAYERS)
+    )
 
 
 def _sub_model(sources, targets, names, name):

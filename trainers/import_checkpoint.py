@@ -19,6 +19,9 @@ _CHECKPOINT = flags.DEFINE_string("checkpoint", None, "the .pth.tar file", requi
 _DATASET = flags.DEFINE_string("dataset", None, "what it was trained on", required=True)
 _DATA_DIR = flags.DEFINE_string("data_dir", None, "where TFDS keeps data sets")
 _IMAGE_SIZE = flags.DEFINE_integer("image_size", None, "pixels a side; the preset's if unset")
+_EVALUATION_SPLIT = flags.DEFINE_string(
+    "evaluation_split", None, "split of a TFDS set to test on; one with labels if unset"
+)
 _RUN_DIR = flags.DEFINE_string("run_dir", None, "directory of the new run", required=True)
 
 

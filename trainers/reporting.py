@@ -192,6 +192,8 @@ def load_run_dataset(config, *, data_dir=None):
     dataset = load_dataset(
         config["dataset"],
         data_dir=data_dir or config["data_dir"],
+        # Runs of before have no such setting.
+        evaluation_split=config.get("evaluation_split"),
         **{name: config[name] for name in names[2:]},
     )
     if "image_shape" not in config:
@@ -230,7 +232,8 @@ def settings_of_data(config):
     """
     names = ("dataset", "data_dir", "image_size", "train_size", "validation_size")
     settings = {name: config[name] for name in names}
-    return settings | {name: config.get(name) for name in ("model", "preset", "prune_to")}
+    more = ("evaluation_split", "model", "preset", "prune_to")
+    return settings | {name: config.get(name) for name in more}
 
 
 def _load_static_run(run_dir, config, dataset, *, data_dir):

@@ -15,6 +15,9 @@ TRAIN_SIZE = flags.DEFINE_integer("train_size", None, "training images to use; a
 VALIDATION_SIZE = flags.DEFINE_integer(
     "validation_size", None, "images held out of training to validate with"
 )
+EVALUATION_SPLIT = flags.DEFINE_string(
+    "evaluation_split", None, "split of a TFDS set to test on; one with labels if unset"
+)
 RESUME = flags.DEFINE_bool("resume", False, "continue what was interrupted in --run_dir")
 SCHEDULE = flags.DEFINE_string("schedule", "multi_step", "multi_step or cosine")
 MOMENTUM = flags.DEFINE_float("momentum", 0.9, "momentum of SGD")
@@ -38,6 +41,7 @@ def data_of(dataset):
         train_size=TRAIN_SIZE.value,
         validation_size=VALIDATION_SIZE.value,
         data_dir=DATA_DIR.value,
+        evaluation_split=EVALUATION_SPLIT.value,
     )
 
 

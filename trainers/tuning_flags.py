@@ -53,8 +53,8 @@ def shared_descent(dataset):
 def shared_flags():
     """The flags that a training program has in common with the search, with the values here."""
     names = (
-        *("data_dir", "image_size", "train_size", "validation_size", "precision", "seed"),
-        *("batch_size", "schedule", "warmup_epochs", "momentum", "nesterov"),
+        *("data_dir", "image_size", "train_size", "validation_size", "evaluation_split"),
+        *("precision", "seed", "batch_size", "schedule", "warmup_epochs", "momentum", "nesterov"),
         *("weight_decay", "label_smoothing"),
     )
     return {name: flags.FLAGS[name].value for name in names}

@@ -11,6 +11,7 @@ from ai_edge_litert.environment import Environment
 from ai_edge_litert.hardware_accelerator import HardwareAccelerator
 from ai_edge_litert.options import CpuOptions, GpuOptions, Options
 
+from savedmodels.tflite.flatbuffer_checks import check_whole_flatbuffer
 from tf_adaptive.errors import InputError, check_choice, check_whole
 from trainers.quiet_start import drop_notices, without_notices
 
@@ -42,11 +43,13 @@ class Compiler:
         """A TFLite file, ready to run.
 
         Raises:
-            InputError: there is no such file, it is no TFLite model, or the accelerator will not
-                run it.
+            InputError: there is no such file, it is no whole TFLite model, or the accelerator will
+                not run it.
         """
         if not os.path.isfile(path):
             raise InputError(f"A converted network must have all its files. Missing: {path}")
+        with without_notices():
+            check_whole_flatbuffer(path)
         try:
             with without_notices():
                 return CompiledModel.from_file(

@@ -17,7 +17,13 @@ from savedmodels.tflite.agreement import (
     check_agreement,
 )
 from savedmodels.tflite.files import PRECISIONS, write_files
-from savedmodels.tflite.folder import AGREEMENT_FILE, check_output, folder_replaced_whole
+from savedmodels.tflite.folder import (
+    AGREEMENT_FILE,
+    FILES_FIELD,
+    check_output,
+    described_files,
+    folder_replaced_whole,
+)
 from savedmodels.tflite.load_runner import load_runner
 from savedmodels.tflite.resolution_signatures import (
     branch_parts,
@@ -125,7 +131,10 @@ def convert_run(
             single_file=single_file,
         )
         parts = [{**part, "file": files[part["signature"]]} for part in network.parts]
-        write_description(folder, {"precision": precision, **network.description(parts), **data})
+        described = {FILES_FIELD: described_files(folder, files.values())}
+        write_description(
+            folder, {"precision": precision, **network.description(parts), **described, **data}
+        )
         agreement = network.agreement(load_runner(folder), model, dataset, images=test_images)
         sizes = {file: (folder / file).stat().st_size for file in files.values()}
         table = [

@@ -8,6 +8,7 @@ import numpy as np
 from savedmodels.description import read_description
 from savedmodels.tflite.answer import Answer
 from savedmodels.tflite.compiled import Compiler, Signature, shape_of
+from savedmodels.tflite.folder import FILES_FIELD, check_described_file
 from tf_adaptive.data.image_dataset import scale_and_offset
 from tf_adaptive.errors import InputError
 
@@ -47,6 +48,8 @@ class ConvertedNetwork:
         self._scale, self._offset = scale_and_offset(
             self.description["mean"], self.description["std"]
         )
+        # Folders of before say nothing of their files.
+        self._described_files = self.description.get(FILES_FIELD)
         self._compiler = Compiler(accelerator=accelerator, threads=threads)
         self._files = {}
         self._images = None
@@ -61,7 +64,8 @@ class ConvertedNetwork:
             fields: dictionary from name to type of what each must hold beside the usual.
 
         Raises:
-            InputError: there are none, or one lacks something.
+            InputError: there are none, or one lacks something or names a file that is not one of
+                the folder's.
         """
         fields = {**_PART_FIELDS, **(fields or {})}
         for part in parts or [None]:
@@ -72,6 +76,28 @@ class ConvertedNetwork:
                     "The description of a converted network must say of each part "
                     f"{', '.join(map(repr, fields))}. Received: {self._directory}, with {part!r}"
                 )
+            self._check_name(part["file"])
+
+    def _check_name(self, file):
+        # Windows' paths are POSIX's and more.
+        if pathlib.PureWindowsPath(file).name != file or file in ("", ".."):
+            raise InputError(
+                "The description of a converted network must name files of its own folder. "
+                f"Received: {self._directory}, with {file!r}"
+            )
+        if self._described_files is None:
+            return
+        described = self._described_files
+        described = described.get(file) if isinstance(described, dict) else None
+        fields = {"bytes": int, "sha256": str}
+        if not isinstance(described, dict) or not all(
+            isinstance(described.get(name), kind) for name, kind in fields.items()
+        ):
+            raise InputError(
+                f"The description of a converted network must say of each file in {FILES_FIELD!r} "
+                f"'bytes' and 'sha256'. Received: {self._directory}, with {described!r} "
+                f"for {file!r}"
+            )
 
     def load(self, part):
         """Loads a part.
@@ -81,11 +107,13 @@ class ConvertedNetwork:
             logits: float32 `(classes,)`.
 
         Raises:
-            InputError: its file is missing, not one of this network, or not one that the
-                accelerator runs.
+            InputError: its file is missing, not as it was written, not one of this network, or
+                not one that the accelerator runs.
         """
         file = part["file"]
         if file not in self._files:
+            if self._described_files is not None:
+                check_described_file(self._directory / file, self._described_files[file])
             self._files[file] = self._compiler.compiled(self._directory / file)
         signature = Signature(self._files[file], part["signature"], self._buffers or None)
         if part["logits"] not in signature.outputs:

@@ -3,6 +3,7 @@
 import struct
 
 from ai_edge_litert import schema_py_generated as schema
+from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
 from tf_adaptive.errors import InputError
 
@@ -76,6 +77,27 @@ def check_int8(content):
                     "A network in int8 must be made of operations that TFLite has for integers. "
                     f"Received: {name} on floating-point numbers"
                 )
+
+
+def check_whole_flatbuffer(path):
+    """Refuses a file that is no whole TFLite model, before it is given to what trusts it.
+
+    Args:
+        path: of the file.
+
+    Raises:
+        InputError: a part of it is missing or leads outside of it, or it cannot be read.
+    """
+    try:
+        # It verifies the flatbuffer, which a compiled model takes as it comes.
+        Interpreter(
+            model_path=str(path),
+            experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
+        )
+    except ValueError as error:
+        raise InputError(
+            f"A .tflite file must be whole. Received: {path}, which is no TFLite model"
+        ) from error
 
 
 def read_flatbuffer(content):

@@ -1,6 +1,7 @@
 """The folder of a converted network."""
 
 import contextlib
+import hashlib
 import os
 import pathlib
 import tempfile
@@ -9,6 +10,7 @@ from savedmodels.description import DESCRIPTION_FILE
 from tf_adaptive.errors import InputError
 
 AGREEMENT_FILE = "agreement.csv"
+FILES_FIELD = "files"
 _OURS = (DESCRIPTION_FILE, AGREEMENT_FILE)
 
 
@@ -25,6 +27,54 @@ def check_output(directory):
             "`output` must be new, empty, or a folder that savedmodels.convert_tflite wrote. "
             f"Received: {directory}, which holds {(others or [path.name for path in held])[0]!r}"
         )
+
+
+def described_files(directory, names):
+    """What `description.json` holds of files, to know them again by.
+
+    Args:
+        directory: folder of the files.
+        names: of the files.
+
+    Returns:
+        Dictionary from name to a dictionary of "bytes", its size, and "sha256", in hexadecimal.
+    """
+    return {
+        name: {"bytes": path.stat().st_size, "sha256": _sha256(path)}
+        for name in names
+        for path in [pathlib.Path(directory, name)]
+    }
+
+
+def check_described_file(path, described):
+    """Refuses a file that is not the one that was described.
+
+    Args:
+        path: of the file.
+        described: what `described_files` gave of it.
+
+    Raises:
+        InputError: it is missing, or of another size or content.
+    """
+    path = pathlib.Path(path)
+    if not path.is_file():
+        raise InputError(f"A converted network must have all its files. Missing: {path}")
+    size = path.stat().st_size
+    if size != described["bytes"]:
+        raise InputError(
+            "The files of a converted network must be whole: convert it again. "
+            f"Received: {path} of {size} bytes, where {described['bytes']} were written"
+        )
+    if _sha256(path) != described["sha256"]:
+        raise InputError(
+            "The files of a converted network must be as they were written: convert it again. "
+            f"Received: {path}, whose SHA-256 is another"
+        )
+
+
+def _sha256(path):
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @contextlib.contextmanager

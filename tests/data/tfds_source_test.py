@@ -7,6 +7,7 @@ import tensorflow_datasets as tfds
 
 from tf_adaptive.data import fashion_mnist, load_dataset, tfds_source
 from tf_adaptive.errors import InputError
+from trainers.reporting import load_run_dataset
 
 
 class Shapes(tfds.core.GeneratorBasedBuilder):
@@ -14,7 +15,8 @@ class Shapes(tfds.core.GeneratorBasedBuilder):
 
     VERSION = tfds.core.Version("1.0.0")
     BUILDER_CONFIGS = [
-        tfds.core.BuilderConfig(name=name) for name in ("tested", "validated", "train_only")
+        tfds.core.BuilderConfig(name=name)
+        for name in ("tested", "validated", "train_only", "kept_back", "kept_back_only")
     ]
 
     def _info(self):
@@ -28,21 +30,23 @@ class Shapes(tfds.core.GeneratorBasedBuilder):
         splits = {"train": self._generate_examples(0, 120)}
         if self.builder_config.name == "tested":
             splits["test"] = self._generate_examples(120, 140)
-        if self.builder_config.name != "train_only":
+        if self.builder_config.name.startswith("kept_back"):
+            splits["test"] = self._generate_examples(120, 140, has_labels=False)
+        if self.builder_config.name in ("tested", "validated", "kept_back"):
             splits["validation"] = self._generate_examples(140, 150)
         return splits
 
-    def _generate_examples(self, begin, end):
+    def _generate_examples(self, begin, end, *, has_labels=True):
         for number in range(begin, end):
             image = np.full((8 + number % 4, 10, 3), number, np.uint8)
-            yield number, {"image": image, "label": number % 2}
+            yield number, {"image": image, "label": number % 2 if has_labels else -1}
 
 
 @pytest.fixture(scope="module")
 def shapes_dir(tmp_path_factory):
     data_dir = tmp_path_factory.mktemp("shapes")
-    for config in ("tested", "validated", "train_only"):
-        builder = Shapes(data_dir=data_dir, config=config)
+    for config in Shapes.BUILDER_CONFIGS:
+        builder = Shapes(data_dir=data_dir, config=config.name)
         builder.download_and_prepare(download_config=tfds.download.DownloadConfig(num_shards=5))
     return data_dir
 
@@ -112,6 +116,47 @@ def test_streamed_splits_hold_each_image_once(load_shapes, config, sizes):
     if config != "train_only":
         first = {"tested": 120, "validated": 140}[config]
         np.testing.assert_array_equal(np.sort(found["test"]), first + np.arange(sizes["test"]))
+
+
+def test_a_test_split_without_labels_is_not_the_test_data(load_shapes):
+    with pytest.warns(UserWarning, match="tested on validation, as test has no labels"):
+        dataset = load_shapes("kept_back")
+    assert dataset.sizes == {"train": 108, "validation": 12, "test": 10}
+    found = np.concatenate(numbers(dataset, dataset.batches("test", 7)))
+    np.testing.assert_array_equal(np.sort(found), 140 + np.arange(10))
+    with pytest.warns(UserWarning, match="tested on a fifth of train"):
+        dataset = load_shapes("kept_back_only")
+    assert dataset.sizes == {"train": 87, "validation": 9, "test": 24}
+    with pytest.raises(InputError, match="a split with labels.*'test' of 'shapes/kept_back'"):
+        load_shapes("kept_back", evaluation_split="test")
+
+
+def test_images_in_memory_are_tested_on_a_split_with_labels(load_shapes, monkeypatch):
+    looked_at = []
+
+    def read_arrays(builder, split):
+        looked_at.append(split)
+        size = builder.info.splits[split].num_examples
+        return np.zeros((size, 6, 6, 3), np.uint8), np.arange(size) % 2
+
+    monkeypatch.setattr(tfds_source, "read_arrays", read_arrays)
+    monkeypatch.setattr(tfds.features.Image, "shape", (6, 6, 3))
+    assert load_shapes("kept_back", evaluation_split="validation").sizes["test"] == 10
+    assert looked_at == ["train", "validation"]
+
+
+def test_the_evaluation_split_can_be_chosen(load_shapes, shapes_dir):
+    assert load_shapes("tested").sizes["test"] == 20
+    assert load_shapes("tested", evaluation_split="validation").sizes["test"] == 10
+    settings = {"dataset": "shapes/tested", "data_dir": str(shapes_dir), "image_size": 6}
+    settings |= {"train_size": None, "validation_size": None}
+    assert load_run_dataset(settings).sizes["test"] == 20
+    assert load_run_dataset(settings | {"evaluation_split": "validation"}).sizes["test"] == 10
+    for split in ("train", "testing"):
+        with pytest.raises(InputError, match="`evaluation_split` must be one of test, validation"):
+            load_shapes("tested", evaluation_split=split)
+    with pytest.raises(InputError, match="`evaluation_split` must be left out.*'digits'"):
+        load_dataset("digits", evaluation_split="test")
 
 
 def test_a_streamed_pass_is_shuffled_repeats_and_goes_on_from_any_batch(load_shapes):

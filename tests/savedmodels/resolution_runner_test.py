@@ -109,7 +109,8 @@ def test_refuses_a_branch_of_another_network(copied, float32_stages, drnet):
     _, _, pictures = drnet
     shutil.copy(float32_stages / "stage_2.tflite", copied)
     stage = {"signature": "stage_2", "file": "stage_2.tflite", "logits": "logits"}
-    rewrite(copied, branches=[branch | stage for branch in branches_of(copied)])
+    branches = [branch | stage for branch in branches_of(copied)]
+    rewrite(copied, branches=branches, files=None)
     with pytest.raises(InputError, match="must be those of one network. Received: 'stage_2'"):
         ResolutionRunner(copied)(pictures[0])
 

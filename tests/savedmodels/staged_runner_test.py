@@ -178,12 +178,60 @@ def test_refuses_logits_that_a_file_does_not_give(copied):
 def test_refuses_a_file_that_is_no_tflite_model(copied, network):
     (copied / "stage_2.tflite").write_bytes(b"photographs" * 100)
     runner = StagedRunner(copied)
-    with pytest.raises(InputError, match="must be one that LiteRT can run on the cpu. Received: "):
+    with pytest.raises(InputError, match="must be whole: .* Received: .* of 1100 bytes, where "):
         runner.all_exits(network.pictures[0])
+    rewrite(copied, files=None)
+    runner = StagedRunner(copied)
+    with pytest.raises(InputError, match=r"must be whole\. Received: .*, which is no TFLite model"):
+        runner.all_exits(network.pictures[0])
+
+
+@pytest.mark.parametrize("is_described", [True, False])
+def test_refuses_every_cut_of_a_file(int8, tmp_path, is_described):
+    folder = shutil.copytree(int8, tmp_path / "cut")
+    if not is_described:
+        rewrite(folder, files=None)
+    path = folder / "network.tflite"
+    content = path.read_bytes()
+    StagedRunner(folder)
+    for length in (*range(0, len(content), len(content) // 20), len(content) - 1):
+        path.write_bytes(content[:length])
+        with pytest.raises(InputError, match="must be whole"):
+            StagedRunner(folder)
+
+
+def test_refuses_a_changed_byte(int8, tmp_path):
+    folder = shutil.copytree(int8, tmp_path / "changed")
+    path = folder / "network.tflite"
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(InputError, match="as they were written.*, whose SHA-256 is another"):
+        StagedRunner(folder)
+
+
+@pytest.mark.parametrize(
+    "file", ["../stage_1.tflite", "/stage_1.tflite", "..", ".", "", "a/b.tflite", r"..\b.tflite"]
+)
+def test_refuses_files_outside_the_folder(copied, file):
+    stages = json.loads((copied / "description.json").read_text())["stages"]
+    rewrite(copied, stages=[stages[0] | {"file": file}, *stages[1:]])
+    with pytest.raises(InputError, match="must name files of its own folder. Received: "):
+        StagedRunner(copied)
+
+
+@pytest.mark.parametrize(
+    "files", [[], {}, {"stage_1.tflite": {"bytes": "5"}}, {"stage_1.tflite": None}]
+)
+def test_refuses_a_description_of_files_that_is_none(copied, files):
+    rewrite(copied, files=files)
+    with pytest.raises(InputError, match="of each file in 'files' 'bytes' and 'sha256'"):
+        StagedRunner(copied)
 
 
 def test_refuses_a_file_that_is_not_ours(copied, network):
     shutil.copy(copied / "stage_3.tflite", copied / "stage_2.tflite")
+    rewrite(copied, files=None)
     with pytest.raises(InputError, match="with the signature 'stage_2'. Received: .* stage_3"):
         StagedRunner(copied).all_exits(network.pictures[0])
 

@@ -7,6 +7,7 @@ from tf_adaptive.data.tfds_source import load_tfds
 from tf_adaptive.errors import InputError, check_whole
 
 _FOLDER_PREFIX = "folder:"
+_OWN_NAMES = ("digits", "fashion_mnist_scaled")
 
 
 def load_dataset(
@@ -17,6 +18,7 @@ def load_dataset(
     validation_size=None,
     data_dir=None,
     seed=0,
+    evaluation_split=None,
 ):
     """Loads images with their classes, and holds a validation split out of the training data.
 
@@ -41,6 +43,9 @@ def load_dataset(
         seed: what the split is drawn from: a random part, in the classes' proportions. Data
             read from TFDS as needed are cut at a place instead, as TFDS shuffled them when it
             prepared them. The test images never depend on it.
+        evaluation_split: which split of a TFDS set is its test data, as "validation". By default
+            "test", or "validation" where that is missing or its labels are kept back, or a fifth
+            of the training images.
 
     Returns:
         An `ImageDataset`.
@@ -58,6 +63,12 @@ def load_dataset(
         if value is not None:
             check_whole(argument, value, least=1)
     check_whole("seed", seed, least=0, most=2**32 - 1)
+    is_from_tfds = name not in _OWN_NAMES and not name.startswith(_FOLDER_PREFIX)
+    if evaluation_split is not None and not is_from_tfds:
+        raise InputError(
+            "`evaluation_split` must be left out for a data set that is not of TFDS. "
+            f"Received: evaluation_split={evaluation_split!r} for {name!r}."
+        )
     options = {
         "image_size": image_size,
         "train_size": train_size,
@@ -70,4 +81,4 @@ def load_dataset(
         return load_fashion_mnist_scaled(data_dir=data_dir, **options)
     if name.startswith(_FOLDER_PREFIX):
         return load_folder(name, name.removeprefix(_FOLDER_PREFIX), **options)
-    return load_tfds(name, data_dir=data_dir, **options)
+    return load_tfds(name, data_dir=data_dir, evaluation_split=evaluation_split, **options)

@@ -2,6 +2,7 @@
 
 import difflib
 import tempfile
+import warnings
 
 import numpy as np
 import tensorflow as tf
@@ -19,7 +20,7 @@ from tf_adaptive.data.encoded_images import (
 )
 from tf_adaptive.data.image_dataset import ImageDataset
 from tf_adaptive.data.splits import split_sizes, split_test
-from tf_adaptive.errors import InputError
+from tf_adaptive.errors import InputError, check_choice
 
 _USUAL_NAMES = (
     "digits",
@@ -43,6 +44,11 @@ _NEVER_FLIPPED = ("binarized_mnist", "emnist", "kmnist", "mnist", "omniglot", "s
 _MEMORY_LIMIT = 10**9  # bytes of decoded images
 
 _SHUFFLE_BUFFER = 8_192  # encoded images
+
+# What a set is tested on, the first that it has with labels.
+_EVALUATION_SPLITS = ("test", "validation")
+
+_LABELS_LOOKED_AT = 100
 
 
 class TfdsImages(EncodedImages):
@@ -106,16 +112,19 @@ class TfdsImages(EncodedImages):
         return examples.map(lambda example: (example["image"], example["label"]))
 
 
-def load_tfds(name, *, image_size, train_size, validation_size, data_dir, seed):
+def load_tfds(
+    name, *, image_size, train_size, validation_size, data_dir, seed, evaluation_split=None
+):
     """A TFDS set with the features "image" and "label".
 
     Small sets of images of one size are held in memory; the others are read as they are
-    needed. A set without a test split is tested on its validation split, as ImageNet is
-    by all, or on a fifth of its training images where it has neither.
+    needed. A set without a test split, or with one whose labels are kept back, is tested on its
+    validation split, as ImageNet is by all, or on a fifth of its training images where it has
+    neither.
 
     Raises:
-        InputError: a name that TFDS lacks, a set of another kind, or data that are neither
-            prepared nor can be.
+        InputError: a name that TFDS lacks, a set of another kind, data that are neither
+            prepared nor can be, or an `evaluation_split` that it lacks or that has no labels.
     """
     builder = prepared_builder(name, data_dir)
     splits = builder.info.splits
@@ -124,7 +133,7 @@ def load_tfds(name, *, image_size, train_size, validation_size, data_dir, seed):
             f"`name` must be a data set with a train split. Received: name={name!r} "
             f"with {', '.join(splits)}."
         )
-    test_split = next((split for split in ("test", "validation") if split in splits), None)
+    test_split = _test_split(name, builder, evaluation_split)
     shape = builder.info.features["image"].shape
     count = splits["train"].num_examples + (splits[test_split].num_examples if test_split else 0)
     if None not in shape and count * np.prod(shape, dtype=np.int64) <= _MEMORY_LIMIT:
@@ -156,6 +165,38 @@ def load_tfds(name, *, image_size, train_size, validation_size, data_dir, seed):
         train_size=train_size,
         validation_size=validation_size,
     )
+
+
+def _test_split(name, builder, wanted):
+    """The split to test on, `wanted` where that is given; None where the set has none."""
+    splits = builder.info.splits
+    if wanted is None:
+        held = [split for split in _EVALUATION_SPLITS if split in splits]
+        chosen = next((split for split in held if _labelled(builder, split)), None)
+        if held and chosen != held[0]:
+            warnings.warn(
+                f"{name}: tested on {chosen or 'a fifth of train'}, as {held[0]} has no labels",
+                stacklevel=2,
+            )
+        return chosen
+    check_choice("evaluation_split", wanted, [split for split in splits if split != "train"])
+    if not _labelled(builder, wanted):
+        raise InputError(
+            "`evaluation_split` must be a split with labels. Received: "
+            f"evaluation_split={wanted!r} of {name!r}, whose labels are kept back."
+        )
+    return wanted
+
+
+def _labelled(builder, split):
+    """Whether a split's labels are there; TFDS has -1 for those that are kept back."""
+    examples = builder.as_dataset(
+        split=split,
+        decoders=tfds.decode.PartialDecoding({"label": True}),
+        read_config=tfds.ReadConfig(try_autocache=False),
+    )
+    labels = [int(example["label"]) for example in examples.take(_LABELS_LOOKED_AT)]
+    return min(labels, default=-1) >= 0
 
 
 def _streamed_dataset(name, builder, *, test_split, image_size, train_size, validation_size):
