@@ -5,7 +5,9 @@ import pathlib
 
 from tf_adaptive.errors import InputError
 from tf_adaptive.models.drnet import DRNet
+from tf_adaptive.policies import MEASURES
 from tf_adaptive.report import checked_class_names
+from tf_adaptive.stored_fields import DATA_FIELDS, check_fields, is_list_of, is_number
 from trainers.reporting import load_run_dataset
 
 DESCRIPTION_FILE = "description.json"
@@ -15,6 +17,14 @@ _DATA_SETTINGS = {
     "mean": list,
     "std": list,
     "center_crop": bool,
+}
+_FIELDS = {
+    **DATA_FIELDS,
+    "measure": (lambda value: value in MEASURES, f"one of {', '.join(MEASURES)}"),
+    "thresholds": (
+        lambda value: is_list_of(lambda each: is_number(each) and 0 <= each <= 1, value),
+        "a list of numbers in [0, 1]",
+    ),
 }
 
 
@@ -36,6 +46,10 @@ def describe_data(config, model, data_dir=None):
         InputError: the settings lack it, and the data cannot be had; or they have names of more or
             fewer classes than the network.
     """
+    if "dataset" not in config:
+        raise InputError(
+            "The config.json of a run must name its data. Received: one without 'dataset'"
+        )
     if not all(setting in config for setting in _DATA_SETTINGS):
         config = load_run_dataset(config, data_dir=data_dir).description()
     outputs = model.branches[0].outputs if isinstance(model, DRNet) else model.outputs
@@ -62,7 +76,7 @@ def read_description(directory, fields):
         fields: dictionary from name to type of what it must hold beside the data's settings.
 
     Raises:
-        InputError: there is no such file, or it is damaged.
+        InputError: there is no such file, it is damaged, or a field in it is not what it can be.
     """
     path = pathlib.Path(directory, DESCRIPTION_FILE)
     if not path.is_file():
@@ -82,4 +96,5 @@ def read_description(directory, fields):
                 "The description of a network must be one that savedmodels.export or "
                 f"savedmodels.convert_tflite wrote. Received: {path}, which has no {name!r}"
             )
+    check_fields(path, description, _FIELDS)
     return description

@@ -7,6 +7,7 @@ import numpy as np
 from savedmodels.tflite.answer import softmax
 from savedmodels.tflite.converted_network import ConvertedNetwork
 from tf_adaptive.errors import InputError
+from tf_adaptive.stored_fields import check_fields, is_whole
 
 _FIELDS = {"predictor": dict, "branches": list}
 
@@ -42,11 +43,15 @@ class ResolutionRunner:
         description = self._network.description
         self._network.check_parts([description["predictor"]])
         self._network.check_parts(description["branches"], {"resolution": int})
+        for branch in description["branches"]:
+            check_fields(
+                self._network.path, branch, {"resolution": (is_whole, "a whole number of pixels")}
+            )
         self._parts = {part["resolution"]: part for part in description["branches"]}
         self.resolutions = tuple(self._parts)
         self.image_shape = self._network.image_shape
         self.class_names = self._network.class_names
-        self._predict = self._network.load(description["predictor"])
+        self._predict = self._network.load(description["predictor"], classifies=False)
         # What the buffer holds before the first image does not change how many choices there are.
         choices = len(self._predict())
         if choices != len(self.resolutions):

@@ -6,8 +6,8 @@ import numpy as np
 
 from savedmodels.tflite.answer import softmax
 from savedmodels.tflite.converted_network import ConvertedNetwork
-from tf_adaptive.errors import check_choice
-from tf_adaptive.policies import MEASURES, check_thresholds
+from tf_adaptive.errors import InputError
+from tf_adaptive.policies import check_thresholds
 
 _FIELDS = {"stages": list, "measure": str, "thresholds": list}
 
@@ -49,11 +49,16 @@ class StagedRunner:
         self.num_exits = len(self._stages)
         self.image_shape = self._network.image_shape
         self.class_names = self._network.class_names
+        if len(description["thresholds"]) != self.num_exits - 1:
+            raise InputError(
+                f"`thresholds` in {self._network.path} must be {self.num_exits - 1} numbers, one "
+                f"for each of the {self.num_exits} stages but the last. "
+                f"Received: {description['thresholds']}"
+            )
         if thresholds is None:
             thresholds = description["thresholds"]
         self.thresholds = check_thresholds(thresholds, self.num_exits)
         self._measure = description["measure"]
-        check_choice("measure", self._measure, MEASURES)
         # Of each loaded stage, what runs it and gives its logits.
         self._run = [self._network.load(self._stages[0])]
 

@@ -345,8 +345,9 @@ def test_pixels_that_are_no_numbers(pixel):
 
 def test_predict_refuses_no_batches_and_batches_of_nothing():
     fast = EarlyExit(counted_model()[0], [1.0, 1.0])
-    with pytest.raises(InputError, match="`batch_size` must be 1 or more. Received: 0"):
-        fast.predict(images_of_means([1]), batch_size=0)
+    for batch_size in (0, 1.5, "8", True, None):
+        with pytest.raises(InputError, match="`batch_size` must be a whole number from 1 on"):
+            fast.predict(images_of_means([1]), batch_size=batch_size)
     with pytest.raises(InputError, match="must hold at least one batch"):
         fast.predict(tf.data.Dataset.from_tensor_slices(images_of_means([1])).batch(2).take(0))
 

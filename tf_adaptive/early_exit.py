@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tf_adaptive.errors import InputError, check_choice
+from tf_adaptive.errors import InputError, check_choice, check_whole
 from tf_adaptive.image_checks import are_finite, checked_images
 from tf_adaptive.policies import MEASURES, check_thresholds, confidence_scores
 from tf_adaptive.stages import check_cheapest_first, split_stages
@@ -82,14 +82,14 @@ class EarlyExit:
             Dictionary as `__call__` gives, of numpy arrays over all images.
 
         Raises:
-            InputError: as `__call__`; a batch size below 1; no batches.
+            InputError: as `__call__`; a batch size that is no whole number from 1 on; no
+                batches.
         """
         if isinstance(images, tf.data.Dataset):
             has_labels = isinstance(images.element_spec, tuple) and len(images.element_spec) > 1
             batches = (element[0] if has_labels else element for element in images)
         else:
-            if batch_size < 1:
-                raise InputError(f"`batch_size` must be 1 or more. Received: {batch_size}")
+            check_whole("batch_size", batch_size, least=1)
             # An empty array is one empty batch, so that its answer has its shapes.
             batches = (
                 _rows(images, start, start + batch_size)

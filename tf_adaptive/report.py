@@ -2,7 +2,6 @@
 
 import csv
 import os
-import tempfile
 
 import numpy as np
 
@@ -14,6 +13,7 @@ from tf_adaptive.evaluation import (
     cheapest_budget,
     confidences_of_exits,
 )
+from tf_adaptive.files import unfinished_folder
 from tf_adaptive.policies import choose_exits
 
 
@@ -165,7 +165,7 @@ def put_in_place(directory, tables, figures):
         figures: dict from file name to `matplotlib.figure.Figure`.
     """
     os.makedirs(directory, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=directory, prefix=".unfinished-") as unfinished:
+    with unfinished_folder(directory) as unfinished:
         for name, table in tables.items():
             _write_csv(os.path.join(unfinished, name), table)
         for name, figure in figures.items():

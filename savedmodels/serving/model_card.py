@@ -107,7 +107,7 @@ def model_card(*, title, config, data, dtype, sections, signatures):
         for name, value in config.items()
         if name not in _NOT_TRAINING and value is not None
     ]
-    versions = ", ".join(f"{name} {number}" for name, number in config["versions"].items())
+    versions = ", ".join(f"{name} {number}" for name, number in config.get("versions", {}).items())
     paragraphs = [
         f"# {title}",
         f"A classifier of {len(data['class_names'])} classes, trained on "

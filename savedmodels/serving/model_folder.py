@@ -4,19 +4,17 @@ import contextlib
 import os
 import pathlib
 import re
-import tempfile
 
 from google.protobuf import text_format
 from tensorflow_serving.config import model_server_config_pb2
 
 from tf_adaptive.errors import InputError, check_whole
-from tf_adaptive.files import replaced_whole
+from tf_adaptive.files import UNFINISHED, replaced_whole, unfinished_folder
 
 # Inside a version: what TF Serving does not take for part of the model.
 EXTRA_ASSETS = "assets.extra"
 # Where the folder is inside TF Serving's container.
 _SERVED_FROM = "/models"
-_UNFINISHED = ".unfinished-"
 _OURS = "# Written by python -m savedmodels.export.\n"
 _BATCHING_PARAMETERS = """\
 # For --enable_batching --batching_parameters_file=/models/batching_parameters.txt.
@@ -75,8 +73,8 @@ def new_version(output, name, version=None):
     made = not output.exists()
     try:
         output.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=output, prefix=_UNFINISHED) as unfinished:
-            folder = pathlib.Path(unfinished) / "version"
+        with unfinished_folder(output) as unfinished:
+            folder = unfinished / "version"
             folder.mkdir()
             yield folder, version
             _write_settings(output, sorted({*names, name}))
@@ -105,7 +103,7 @@ def _names(output):
     if not output.exists():
         return []
     # What another export is writing, or one that was killed has left, is ours as well.
-    if output.is_dir() and all(path.name.startswith(_UNFINISHED) for path in output.iterdir()):
+    if output.is_dir() and all(path.name.startswith(UNFINISHED) for path in output.iterdir()):
         return []
     settings = output / "models.config"
     text = settings.read_text(errors="replace") if settings.is_file() else ""

@@ -5,7 +5,7 @@ import time
 
 import numpy as np
 
-from savedmodels.description import read_description
+from savedmodels.description import DESCRIPTION_FILE, read_description
 from savedmodels.tflite.answer import Answer
 from savedmodels.tflite.compiled import Compiler, Signature, shape_of
 from savedmodels.tflite.folder import FILES_FIELD, check_described_file
@@ -32,6 +32,7 @@ class ConvertedNetwork:
         threads: of the CPU.
 
     Attributes:
+        path: of `description.json`.
         description: what `description.json` holds.
         image_shape: `(height, width, channels)`.
         class_names: a name per class.
@@ -42,6 +43,7 @@ class ConvertedNetwork:
 
     def __init__(self, directory, fields, *, accelerator, threads):
         self._directory = pathlib.Path(directory)
+        self.path = self._directory / DESCRIPTION_FILE
         self.description = read_description(directory, fields)
         self.image_shape = tuple(self.description["image_shape"])
         self.class_names = tuple(self.description["class_names"])
@@ -69,8 +71,9 @@ class ConvertedNetwork:
         """
         fields = {**_PART_FIELDS, **(fields or {})}
         for part in parts or [None]:
+            # No subclasses: True would be a whole number.
             if not isinstance(part, dict) or not all(
-                isinstance(part.get(name), kind) for name, kind in fields.items()
+                type(part.get(name)) is kind for name, kind in fields.items()
             ):
                 raise InputError(
                     "The description of a converted network must say of each part "
@@ -91,7 +94,7 @@ class ConvertedNetwork:
         described = described.get(file) if isinstance(described, dict) else None
         fields = {"bytes": int, "sha256": str}
         if not isinstance(described, dict) or not all(
-            isinstance(described.get(name), kind) for name, kind in fields.items()
+            type(described.get(name)) is kind for name, kind in fields.items()
         ):
             raise InputError(
                 f"The description of a converted network must say of each file in {FILES_FIELD!r} "
@@ -99,12 +102,16 @@ class ConvertedNetwork:
                 f"for {file!r}"
             )
 
-    def load(self, part):
+    def load(self, part, *, classifies=True):
         """Loads a part.
+
+        Args:
+            part: one of those that were checked.
+            classifies: whether its logits are of the classes.
 
         Returns:
             A function without arguments that runs it on what the buffers hold, and gives its
-            logits: float32 `(classes,)`.
+            logits: float32 `(classes,)`, or of what else they are.
 
         Raises:
             InputError: its file is missing, not as it was written, not one of this network, or
@@ -120,6 +127,12 @@ class ConvertedNetwork:
             raise InputError(
                 "The .tflite files of a folder must be those that its description says. Received: "
                 f"{part['signature']!r} without the output {part['logits']!r}"
+            )
+        answers = shape_of(signature.outputs[part["logits"]])[-1]
+        if classifies and answers != len(self.class_names):
+            raise InputError(
+                f"`class_names` in {self.path} must be {answers} names, one per class. "
+                f"Received: {len(self.class_names)}"
             )
         if not self._buffers:
             self._images = _images_buffer(signature, self.image_shape)

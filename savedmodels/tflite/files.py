@@ -1,11 +1,11 @@
 """Functions as TFLite files."""
 
 import pathlib
-import tempfile
 
 import tensorflow as tf
 
 from savedmodels.tflite.flatbuffer_checks import check_flatbuffer, check_int8
+from tf_adaptive.files import unfinished_folder
 from trainers.quiet_start import without_notices
 
 PRECISIONS = ("float32", "float16", "int8")
@@ -32,7 +32,7 @@ def write_files(directory, signatures, *, precision, samples, single_file):
         InputError: what `check_flatbuffer` and, where it has ranges, `check_int8` raise.
     """
     files = {name: "network.tflite" if single_file else f"{name}.tflite" for name in signatures}
-    with tempfile.TemporaryDirectory(dir=directory, prefix=".unfinished-") as saved_model:
+    with unfinished_folder(directory) as saved_model:
         write_saved_model(signatures, saved_model)
         for file in dict.fromkeys(files.values()):
             held = [name for name, its_file in files.items() if its_file == file]

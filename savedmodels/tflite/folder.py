@@ -4,10 +4,10 @@ import contextlib
 import hashlib
 import os
 import pathlib
-import tempfile
 
 from savedmodels.description import DESCRIPTION_FILE
 from tf_adaptive.errors import InputError
+from tf_adaptive.files import unfinished_folder
 
 AGREEMENT_FILE = "agreement.csv"
 FILES_FIELD = "files"
@@ -88,17 +88,18 @@ def folder_replaced_whole(directory):
     """
     check_output(directory)
     directory = pathlib.Path(directory).absolute()
-    try:
-        directory.parent.mkdir(parents=True, exist_ok=True)
-        aside = tempfile.TemporaryDirectory(dir=directory.parent, prefix=".unfinished-")
-    except OSError as error:
-        raise InputError(
-            f"`output` must be a folder that can be made. Received: {directory} ({error.strerror})"
-        ) from error
-    with aside as temporary:
-        new = pathlib.Path(temporary, "new")
+    with contextlib.ExitStack() as stack:
+        try:
+            directory.parent.mkdir(parents=True, exist_ok=True)
+            aside = stack.enter_context(unfinished_folder(directory.parent))
+        except OSError as error:
+            raise InputError(
+                "`output` must be a folder that can be made. "
+                f"Received: {directory} ({error.strerror})"
+            ) from error
+        new = aside / "new"
         new.mkdir()
         yield new
         if directory.exists():
-            os.replace(directory, pathlib.Path(temporary, "old"))
+            os.replace(directory, aside / "old")
         os.replace(new, directory)

@@ -1,4 +1,5 @@
 import json
+import math
 
 import pytest
 
@@ -43,6 +44,42 @@ def test_refuses_a_field_that_is_missing_or_of_another_type(tmp_path, field, val
     write_description(tmp_path, {**DESCRIPTION, field: value})
     with pytest.raises(InputError, match=f"which has no {field!r}"):
         read_description(tmp_path, FIELDS)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("class_names", []),
+        ("class_names", ["a", 3]),
+        ("image_shape", ["8", "8", "1"]),
+        ("image_shape", [8, 8]),
+        ("image_shape", [8, 8, 0]),
+        ("image_shape", [8, 8, True]),
+        ("image_shape", [8.5, 8, 1]),
+        ("mean", []),
+        ("mean", ["0.5"]),
+        ("mean", [0.5, 0.5]),
+        ("mean", [math.nan]),
+        ("mean", [10**400]),
+        ("std", [0]),
+        ("std", [-1.0]),
+        ("std", [math.inf]),
+        ("std", [0.25] * 3),
+        ("std", [[0.25]]),
+        ("measure", "certainty"),
+        ("measure", ""),
+        ("thresholds", ["0.5"]),
+        ("thresholds", [math.nan]),
+        ("thresholds", [1.5]),
+        ("thresholds", [None]),
+        ("thresholds", [True]),
+    ],
+)
+def test_refuses_a_field_that_cannot_be(tmp_path, field, value):
+    write_description(tmp_path, {**DESCRIPTION, field: value})
+    with pytest.raises(InputError, match=f"^`{field}` in .*description.json must be ") as error:
+        read_description(tmp_path, FIELDS)
+    assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize("text", ["{", "", "\x00"])

@@ -105,6 +105,18 @@ def test_refuses_a_branch_without_its_resolution(copied):
         ResolutionRunner(copied)
 
 
+@pytest.mark.parametrize(
+    ("resolution", "message"),
+    [(True, "'resolution'. Received: "), (0, "`resolution` in .*json must")],
+)
+def test_refuses_a_resolution_that_is_none(copied, resolution, message):
+    branches = branches_of(copied)
+    branches[1]["resolution"] = resolution
+    rewrite(copied, branches=branches)
+    with pytest.raises(InputError, match=message):
+        ResolutionRunner(copied)
+
+
 def test_refuses_a_branch_of_another_network(copied, float32_stages, drnet):
     _, _, pictures = drnet
     shutil.copy(float32_stages / "stage_2.tflite", copied)

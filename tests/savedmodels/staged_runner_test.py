@@ -168,6 +168,20 @@ def test_refuses_stages_without_their_names(copied, stages):
         StagedRunner(copied)
 
 
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"thresholds": [0.5]}, "`thresholds` in .*description.json must be 3 numbers"),
+        ({"class_names": ["a", "b"]}, "`class_names` in .*description.json must be 10 names"),
+        ({"measure": "certainty"}, "`measure` in .*description.json must be one of max_prob"),
+    ],
+)
+def test_refuses_a_description_of_another_network(copied, fields, message):
+    rewrite(copied, **fields)
+    with pytest.raises(InputError, match=message):
+        StagedRunner(copied, thresholds=[0.5, 0.5, 0.5])
+
+
 def test_refuses_logits_that_a_file_does_not_give(copied):
     stages = json.loads((copied / "description.json").read_text())["stages"]
     rewrite(copied, stages=[stages[0] | {"logits": "answers"}, *stages[1:]])
@@ -244,6 +258,6 @@ def test_refuses_stages_out_of_order(copied, network):
 
 
 def test_refuses_another_image_shape_than_the_file_takes(copied):
-    rewrite(copied, image_shape=[32, 32, 3])
-    with pytest.raises(InputError, match=r"\[\[1, 24, 24, 1\]\], where \(32, 32, 3\) is said"):
+    rewrite(copied, image_shape=[32, 32, 1])
+    with pytest.raises(InputError, match=r"\[\[1, 24, 24, 1\]\], where \(32, 32, 1\) is said"):
         StagedRunner(copied)

@@ -164,7 +164,8 @@ def test_unfinished_run(unfinished_run):
 
 def test_truncated_checkpoint(unfinished_run):
     *_, path = sorted((unfinished_run / "checkpoints").glob("ckpt-*.data-*"))
-    path.write_bytes(path.read_bytes()[:100_000])
+    for each in (unfinished_run / "checkpoints").glob("ckpt-*.data-*"):
+        each.write_bytes(each.read_bytes()[:100_000])
     line = refused(unfinished_run, TRAIN, *TRAINING, "--run_dir", unfinished_run, "--resume")
     assert "The checkpoint must be whole" in line
     assert path.name.split(".")[0] in line

@@ -71,6 +71,36 @@ def test_a_save_killed_half_way_leaves_the_one_before(tmp_path):
     Checkpoints(tmp_path, variables).restore()
 
 
+@pytest.mark.parametrize("ending", ["index", "data-00000-of-00001"])
+@pytest.mark.parametrize("keep", [0.0, 0.5, None])
+def test_the_one_before_a_damaged_one_is_taken(tmp_path, ending, keep):
+    path = saved(tmp_path, 5, 6) / f"ckpt-2.{ending}"
+    content = path.read_bytes()
+    path.unlink()
+    if keep is not None:
+        path.write_bytes(content[: int(keep * len(content))])
+    before = digests(tmp_path)
+    variables = state(0)
+    checkpoints = Checkpoints(tmp_path, variables)
+    assert checkpoints.restore() == [str(tmp_path / "ckpt-2")]
+    assert digests(tmp_path) == before
+    np.testing.assert_array_equal(variables["model"][0], np.full((4, 3), 5))
+    assert int(variables["position"][0]) == 5
+    variables["position"][0].assign(8)
+    checkpoints.save()
+    checkpoints = Checkpoints(tmp_path, variables)
+    assert checkpoints.restore() == []
+    assert int(variables["position"][0]) == 8
+    assert sorted(path.stem for path in tmp_path.glob("*.index")) == ["ckpt-1", "ckpt-2"]
+
+
+def test_both_damaged(tmp_path):
+    for path in saved(tmp_path, 5, 6).glob("*.index"):
+        path.write_bytes(b"")
+    with pytest.raises(InputError, match=r"must be whole. Received: .*ckpt-2\.\*, which"):
+        Checkpoints(tmp_path, state(0)).restore()
+
+
 def test_missing(tmp_path):
     with pytest.raises(InputError, match="must hold a checkpoint .* none named by .*runs/check"):
         Checkpoints(tmp_path / "runs", state(0)).restore()

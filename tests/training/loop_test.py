@@ -127,6 +127,25 @@ def test_run_interrupted_between_history_and_checkpoint(tmp_path, uninterrupted,
     assert_same(tmp_path, train_tiny(tmp_path, resume=True), uninterrupted)
 
 
+def test_a_damaged_checkpoint_is_gone_on_from_before_it(tmp_path, uninterrupted):
+    class Noting(Progress):
+        def __init__(self):
+            self.lines = []
+
+        def note(self, line):
+            self.lines.append(line)
+
+    with pytest.raises(Interruption):
+        train_tiny(tmp_path, step_class=step_interrupted_at(10))
+    *_, newest = sorted((tmp_path / "checkpoints").glob("*.index"))
+    newest.write_bytes(newest.read_bytes()[:20])
+    noting = Noting()
+    model = train_tiny(tmp_path, resume=True, progress=noting)
+    (line,) = noting.lines
+    assert line.startswith(f"{newest.with_suffix('')}.* is damaged: the training goes on from")
+    assert_same(tmp_path, model, uninterrupted)
+
+
 def test_run_killed_before_its_first_checkpoint_starts_over(tmp_path, uninterrupted):
     start_run(tmp_path, CONFIG)
     assert_same(tmp_path, train_tiny(tmp_path, resume=True), uninterrupted)

@@ -1,4 +1,5 @@
 import json
+import math
 import platform
 
 import keras
@@ -13,6 +14,7 @@ from tf_adaptive.training.run_directory import (
     check_resumed_run,
     finish_run,
     load_finished_run,
+    read_config,
     start_run,
 )
 
@@ -102,6 +104,51 @@ def test_resuming_no_run(tmp_path):
         with pytest.raises(InputError, match="must be the directory of a run.*no config.json"):
             check_resumed_run(run_dir, CONFIG)
     assert contents(tmp_path) == {}
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        ("dataset", None),
+        ("dataset", 5),
+        ("data_dir", 5),
+        ("evaluation_split", ["test"]),
+        ("model", {}),
+        ("preset", 7),
+        ("image_size", "24"),
+        ("image_size", 24.0),
+        ("train_size", 0),
+        ("validation_size", True),
+        ("prune_to", "0.5"),
+        ("prune_to", math.nan),
+        ("exit_weights", 1),
+        ("exit_weights", ["a"]),
+        ("exit_weights", ["nan"]),
+        ("label_smoothing", None),
+        ("label_smoothing", 1),
+        ("sizes", [1, 2]),
+        ("sizes", {"test": "5"}),
+        ("versions", "3.12"),
+        ("versions", {"keras": 3}),
+        ("class_names", "ab"),
+        ("class_names", [1, 2]),
+        ("image_shape", ["8", "8", "1"]),
+        ("image_shape", 8),
+        ("mean", [0.5, 0.5]),
+        ("mean", None),
+        ("std", [0.0]),
+        ("std", [math.inf]),
+        ("center_crop", "no"),
+    ],
+)
+def test_settings_that_cannot_be(tmp_path, setting, value):
+    config = {**CONFIG, "mean": [0.5], "std": [0.25], "exit_weights": ["1", "2"]}
+    start_run(tmp_path, config)
+    assert read_config(tmp_path)["std"] == [0.25]
+    (tmp_path / "config.json").write_text(json.dumps({**config, setting: value}))
+    with pytest.raises(InputError, match=f"^`{setting}` in .*config.json must be ") as error:
+        load_finished_run(tmp_path)
+    assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize("text", ['{"preset": "ti', "[1]", b"\xff\xfe"])

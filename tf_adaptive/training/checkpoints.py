@@ -30,31 +30,48 @@ class Checkpoints:
         return any(self._directory.glob("*"))
 
     def restore(self):
-        """Fills the state from the latest checkpoint; nothing on disk changes.
+        """Fills the state from the latest checkpoint that is whole; nothing on disk changes.
+
+        Returns:
+            Paths of later ones that are damaged, without their endings; most often none.
 
         Raises:
-            InputError: there is no checkpoint, it is damaged, or it is one of another network.
+            InputError: there is no checkpoint, all are damaged, or one is of another network.
         """
-        path = self._manager.latest_checkpoint
-        if path is None:
+        paths = self._manager.checkpoints[::-1]
+        if not paths:
             raise InputError(
                 f"`run_dir` must hold a checkpoint to continue from. Received: none named by "
                 f"{self._directory / 'checkpoint'}; train in a new directory."
             )
+        damage = None
+        for place, path in enumerate(paths):
+            try:
+                self._fill_from(path)
+                return paths[:place]
+            except _DamagedError as error:
+                damage = damage or error
+        raise InputError(
+            f"The checkpoint must be whole. Received: {paths[0]}.*, which cannot be read "
+            f"({damage}); train in a new directory."
+        ) from damage
+
+    def _fill_from(self, path):
         try:
             self._checkpoint.restore(path).assert_consumed()
         # TensorFlow's reader lets a few codes through as Python's own errors.
         except (tf.errors.OpError, IndexError, RuntimeError) as error:
-            raise InputError(
-                f"The checkpoint must be whole. Received: {path}.*, which cannot be read "
-                f"({_first_line(error)}); train in a new directory."
-            ) from error
+            raise _DamagedError(_first_line(error)) from error
         except (AssertionError, ValueError) as error:
             # Another number of variables is an AssertionError, another shape a ValueError.
             raise InputError(
                 "The checkpoint must hold the variables of this network and optimizer. "
                 f"Received: {path}.*, which holds others; resume with the settings of its run."
             ) from error
+
+
+class _DamagedError(Exception):
+    """A checkpoint that cannot be read."""
 
 
 def _first_line(error):

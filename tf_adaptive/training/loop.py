@@ -33,8 +33,9 @@ def train(
 ):
     """Trains for some epochs, validating after each, in a run directory.
 
-    A run killed at any point continues with `resume` exactly where its last checkpoint was, and
-    ends with the same weights and the same `history.csv` (times apart) as if it had not been.
+    A run killed at any point continues with `resume` exactly where its last checkpoint was, or the
+    one before where that is damaged, and ends with the same weights and the same `history.csv`
+    (times apart) as if it had not been.
     Checkpoints are written at the start, after each epoch and, within an epoch, when
     `checkpoint_seconds` or `checkpoint_steps` have passed since the last.
 
@@ -118,7 +119,10 @@ class _Training:
             check_resumed_run(run_dir, config, may_differ=may_differ)
             # A run killed before its first checkpoint has lost nothing by starting over.
             if self._checkpoints.started() or (run_dir / "history.csv").exists():
-                self._checkpoints.restore()
+                for path in self._checkpoints.restore():
+                    self._progress.note(
+                        f"{path}.* is damaged: the training goes on from the checkpoint before it."
+                    )
             else:
                 self._checkpoints.save()
         else:

@@ -8,6 +8,9 @@ import tqdm
 class Progress:
     """What a training calls as it goes on; this one shows nothing."""
 
+    def note(self, line):
+        """Called before all else, with what a person should know of a training that is resumed."""
+
     def start(self, *, total_images, done_images):
         """Called first: images of the whole training, and those trained on before resuming."""
 
@@ -33,6 +36,9 @@ class TerminalProgress(Progress):
     The bar shows the epoch's loss and last accuracy so far, images/s, and the time left of the
     whole training. Where stderr is no terminal there are only the lines.
     """
+
+    def note(self, line):
+        print(line, flush=True)
 
     def start(self, *, total_images, done_images):
         self._bar = tqdm.tqdm(

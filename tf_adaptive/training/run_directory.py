@@ -18,6 +18,53 @@ import tf_adaptive
 from tf_adaptive.errors import InputError
 from tf_adaptive.files import replaced_whole
 from tf_adaptive.keras_files import load_keras_file
+from tf_adaptive.stored_fields import (
+    DATA_FIELDS,
+    check_fields,
+    is_dict_of,
+    is_list_of,
+    is_number,
+    is_text,
+    is_whole,
+    or_none,
+)
+
+_TEXT_OR_NONE = (or_none(is_text), "text or null")
+_SIZE = (or_none(is_whole), "a whole number from 1 on, or null")
+
+
+def _is_weight(value):
+    # As a list flag gives them, in text.
+    try:
+        return is_number(float(value))
+    except (OverflowError, TypeError, ValueError):
+        return False
+
+
+# What is read of a run's settings, as `DATA_FIELDS`.
+_SETTINGS = {
+    **DATA_FIELDS,
+    "dataset": (is_text, "text"),
+    **dict.fromkeys(("data_dir", "evaluation_split", "model", "preset"), _TEXT_OR_NONE),
+    **dict.fromkeys(("image_size", "train_size", "validation_size"), _SIZE),
+    "prune_to": (
+        or_none(lambda value: is_number(value) and 0 < value < 1),
+        "a number between 0 and 1, or null",
+    ),
+    "exit_weights": (
+        or_none(lambda value: is_list_of(_is_weight, value)),
+        "a list of finite numbers, or null",
+    ),
+    "label_smoothing": (
+        lambda value: is_number(value) and 0 <= value < 1,
+        "a number from 0 on and below 1",
+    ),
+    "sizes": (
+        lambda value: is_dict_of(lambda size: is_whole(size, least=0), value),
+        "a number of images for each split",
+    ),
+    "versions": (lambda value: is_dict_of(is_text, value), "a version for each package"),
+}
 
 
 def start_run(run_dir, config):
@@ -134,7 +181,8 @@ def read_config(run_dir):
     """The settings in a run's `config.json`, a dict.
 
     Raises:
-        InputError: the directory is not a run's, or the file is damaged.
+        InputError: the directory is not a run's, the file is damaged, or a setting in it is not
+            what it can be.
     """
     path = pathlib.Path(run_dir) / "config.json"
     if not path.is_file():
@@ -152,4 +200,5 @@ def read_config(run_dir):
         raise InputError(
             f"The settings of a run must be a JSON object. Received: {path}, which is not."
         )
+    check_fields(path, config, _SETTINGS)
     return config
