@@ -7,6 +7,7 @@ they are about are each program's own.
 from absl import flags
 
 from tf_adaptive.data import load_dataset
+from tf_adaptive.data.decoding import AS_SEEN
 from tf_adaptive.errors import check_choice
 
 DATA_DIR = flags.DEFINE_string("data_dir", None, "where TFDS keeps data sets")
@@ -14,6 +15,11 @@ IMAGE_SIZE = flags.DEFINE_integer("image_size", None, "pixels a side; the data s
 TRAIN_SIZE = flags.DEFINE_integer("train_size", None, "training images to use; all if unset")
 VALIDATION_SIZE = flags.DEFINE_integer(
     "validation_size", None, "images held out of training to validate with"
+)
+PICTURE_READING = flags.DEFINE_string(
+    "picture_reading",
+    AS_SEEN,
+    "as_seen: turned as the camera was held, white where seen through; or as_stored",
 )
 RESUME = flags.DEFINE_bool("resume", False, "continue what was interrupted in --run_dir")
 SCHEDULE = flags.DEFINE_string("schedule", "multi_step", "multi_step or cosine")
@@ -38,6 +44,7 @@ def data_of(dataset):
         train_size=TRAIN_SIZE.value,
         validation_size=VALIDATION_SIZE.value,
         data_dir=DATA_DIR.value,
+        picture_reading=PICTURE_READING.value,
     )
 
 

@@ -1,10 +1,11 @@
 """Loads a data set by its name."""
 
+from tf_adaptive.data.decoding import AS_SEEN, PICTURE_READINGS
 from tf_adaptive.data.digits import load_digits
 from tf_adaptive.data.fashion_mnist_scaled import load_fashion_mnist_scaled
 from tf_adaptive.data.folder import load_folder
 from tf_adaptive.data.tfds_source import load_tfds
-from tf_adaptive.errors import InputError, check_whole
+from tf_adaptive.errors import InputError, check_choice, check_whole
 
 _FOLDER_PREFIX = "folder:"
 
@@ -17,6 +18,7 @@ def load_dataset(
     validation_size=None,
     data_dir=None,
     seed=0,
+    picture_reading=AS_SEEN,
 ):
     """Loads images with their classes, and holds a validation split out of the training data.
 
@@ -41,6 +43,9 @@ def load_dataset(
         seed: what the split is drawn from: a random part, in the classes' proportions. Data
             read from TFDS as needed are cut at a place instead, as TFDS shuffled them when it
             prepared them. The test images never depend on it.
+        picture_reading: "as_seen": files are read as people see them, turned as the camera was
+            held and with white for what is seen through; or "as_stored", as networks were trained
+            whose settings lack it. See `tf_adaptive.data.decoding.decode`.
 
     Returns:
         An `ImageDataset`.
@@ -58,11 +63,13 @@ def load_dataset(
         if value is not None:
             check_whole(argument, value, least=1)
     check_whole("seed", seed, least=0, most=2**32 - 1)
+    check_choice("picture_reading", picture_reading, PICTURE_READINGS)
     options = {
         "image_size": image_size,
         "train_size": train_size,
         "validation_size": validation_size,
         "seed": seed,
+        "picture_reading": picture_reading,
     }
     if name == "digits":
         return load_digits(**options)
