@@ -7,7 +7,7 @@ white, of those that move the first. Networks that were trained before see them 
 import tensorflow as tf
 
 from tf_adaptive.data.bmp import bmp_size, opaque, read_bmp
-from tf_adaptive.data.file_bytes import file_bytes, has_name, number
+from tf_adaptive.data.file_bytes import file_bytes, find_part, has_name, number
 from tf_adaptive.data.gif import first_picture, gif_size
 from tf_adaptive.data.orientation import (
     jpeg_orientation,
@@ -144,8 +144,26 @@ def _png(encoded, start, channels, as_seen):
         encoded = tf.identity(encoded)
     if not as_seen:
         return _read(encoded, channels)
-    image = _of_channels(_on_white(_read(encoded, 4)), channels)
-    return upright(image, png_orientation(encoded))
+    image = tf.cond(
+        _png_has_alpha(encoded, start),
+        lambda: _on_white(_read(encoded, 4)),
+        lambda: _read(encoded, 3),
+    )
+    return upright(_of_channels(image, channels), png_orientation(encoded))
+
+
+def _png_has_alpha(encoded, start):
+    """Whether it has alpha, or a transparent colour: where it has none, the decoder adds a wrong
+    one to pixels of few bits."""
+    content = file_bytes(encoded)
+    position = find_part(
+        content,
+        8,
+        is_last=lambda at: has_name(content, at + 4, b"tRNS") | has_name(content, at + 4, b"IDAT"),
+        following=lambda at: at + 12 + number(content, at, 4, big_endian=True),
+    )
+    colour_type = number(start, 25, 1, big_endian=True)
+    return (colour_type >= 4) | has_name(content, position + 4, b"tRNS")
 
 
 def _bmp(encoded, start, channels, as_seen):

@@ -223,6 +223,7 @@ def load_fashion_mnist_scaled(
         train_size=train_size,
         validation_size=validation_size,
         seed=seed,
+        picture_reading=picture_reading,
     )
 
 
