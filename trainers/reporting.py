@@ -176,7 +176,7 @@ def load_run_dataset(config, *, data_dir=None):
     dataset = load_dataset(
         config["dataset"],
         data_dir=data_dir or config["data_dir"],
-        # Of settings that lack it, as those of former versions and of imported checkpoints.
+        # Settings of former versions lack it.
         picture_reading=config.get("picture_reading", AS_STORED),
         **{name: config[name] for name in names[2:]},
     )
