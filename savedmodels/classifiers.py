@@ -6,13 +6,14 @@ import pathlib
 import tensorflow as tf
 
 from savedmodels.description import DESCRIPTION_FILE, read_description
-from savedmodels.graph_errors import plain_reason
 from savedmodels.operating_point import check_no_operating_point
 from savedmodels.preprocessing import Preprocessing
 from savedmodels.serving.model_folder import EXTRA_ASSETS, versions
 from savedmodels.staged_runner import StagedRunner
 from savedmodels.tflite.load_runner import load_runner
+from tf_adaptive.data.decoding import PICTURE_KINDS
 from tf_adaptive.errors import InputError
+from tf_adaptive.graph_errors import plain_reason
 from tf_adaptive.policies import check_thresholds
 from trainers.quiet_start import without_notices
 
@@ -29,10 +30,10 @@ def load_classifier(model_dir, *, thresholds=None):
         thresholds: for a network with K exits, K − 1 numbers in [0, 1] in place of its own.
 
     Returns:
-        A `SavedModelClassifier` or a `TFLiteClassifier`: called with the bytes of a JPEG or PNG
-        file it gives a dictionary of "class" (from 0), "label", "confidence", and "exit" (from 1)
-        or "resolution" (in pixels); and raises InputError for other bytes, a damaged file, or a
-        picture that is too large. `class_names` has the labels.
+        A `SavedModelClassifier` or a `TFLiteClassifier`: called with the bytes of a
+        picture's file it gives a dictionary of "class" (from 0), "label", "confidence", and "exit"
+        (from 1) or "resolution" (in pixels); and raises InputError for other bytes, a damaged file,
+        or a picture that is too large. `class_names` has the labels.
 
     Raises:
         InputError: a folder that is neither, or damaged; thresholds of the wrong number, outside
@@ -103,7 +104,10 @@ class TFLiteClassifier:
         description = read_description(directory, {})
         self.class_names = tuple(description["class_names"])
         preprocessing = Preprocessing(
-            **{name: description[name] for name in ("image_shape", "mean", "std", "center_crop")}
+            **{
+                name: description[name]
+                for name in ("image_shape", "mean", "std", "center_crop", "picture_reading")
+            }
         )
         self._decode = tf.function(
             preprocessing.decoded,
@@ -166,5 +170,5 @@ def _run(function, *arguments, **named):
     except tf.errors.InvalidArgumentError as error:
         reason = plain_reason(error.message)
         if "Received" not in reason:
-            reason = f"Every image must be a whole JPEG or PNG file. Received: {reason}"
+            reason = f"Every image must be a whole {PICTURE_KINDS} file. Received: {reason}"
         raise InputError(reason) from error

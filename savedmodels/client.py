@@ -16,8 +16,8 @@ import numpy as np
 import tensorflow as tf
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
-from savedmodels.graph_errors import plain_reason
 from tf_adaptive.errors import InputError
+from tf_adaptive.graph_errors import plain_reason
 
 
 class _Client:

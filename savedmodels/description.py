@@ -3,6 +3,7 @@
 import json
 import pathlib
 
+from tf_adaptive.data.decoding import AS_STORED
 from tf_adaptive.errors import InputError
 from tf_adaptive.models.drnet import DRNet
 from tf_adaptive.policies import MEASURES
@@ -26,6 +27,8 @@ _FIELDS = {
         "a list of numbers in [0, 1]",
     ),
 }
+# Lacking in what former versions wrote.
+_READING = "picture_reading"
 
 
 def describe_data(config, model, data_dir=None):
@@ -39,8 +42,8 @@ def describe_data(config, model, data_dir=None):
         data_dir: where TFDS keeps data sets; None for where the run had them.
 
     Returns:
-        Dictionary of "class_names", "image_shape", "mean", "std" and "center_crop", see
-        `tf_adaptive.data.image_dataset.ImageDataset`.
+        Dictionary of "class_names", "image_shape", "mean", "std", "center_crop" and
+        "picture_reading", see `tf_adaptive.data.image_dataset.ImageDataset`.
 
     Raises:
         InputError: the settings lack it, and the data cannot be had; or they have names of more or
@@ -54,7 +57,8 @@ def describe_data(config, model, data_dir=None):
         config = load_run_dataset(config, data_dir=data_dir).description()
     outputs = model.branches[0].outputs if isinstance(model, DRNet) else model.outputs
     checked_class_names(config["class_names"], outputs[0].shape[-1])
-    return {setting: config[setting] for setting in _DATA_SETTINGS}
+    data = {setting: config[setting] for setting in _DATA_SETTINGS}
+    return {**data, _READING: config.get(_READING, AS_STORED)}
 
 
 def write_description(directory, description):
@@ -96,5 +100,6 @@ def read_description(directory, fields):
                 "The description of a network must be one that savedmodels.export or "
                 f"savedmodels.convert_tflite wrote. Received: {path}, which has no {name!r}"
             )
+    description.setdefault(_READING, AS_STORED)
     check_fields(path, description, _FIELDS)
     return description

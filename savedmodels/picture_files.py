@@ -2,10 +2,9 @@
 
 import os
 
-from savedmodels.preprocessing import MAX_PIXELS
+from tf_adaptive.data.decoding import MAX_PIXELS, PICTURE_SUFFIXES
 from tf_adaptive.errors import InputError
 
-PICTURE_SUFFIXES = (".jpeg", ".jpg", ".png")
 STANDARD_INPUT = "-"
 
 # As much as the largest picture takes with four channels and no compression.

@@ -2,6 +2,7 @@
 
 import reprlib
 
+from tf_adaptive.data.decoding import PICTURE_READINGS
 from tf_adaptive.errors import InputError
 
 # No number of ours comes near; NaN and infinity are not below it.
@@ -48,6 +49,10 @@ DATA_FIELDS = {
         "a list of finite numbers above 0",
     ),
     "center_crop": (lambda value: isinstance(value, bool), "true or false"),
+    "picture_reading": (
+        lambda value: value in PICTURE_READINGS,
+        f"one of {', '.join(PICTURE_READINGS)}",
+    ),
 }
 
 

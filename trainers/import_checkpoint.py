@@ -9,6 +9,8 @@ The file is read without PyTorch, and no code in it is run.
 from absl import flags
 
 from tf_adaptive.checkpoints import load_pytorch_weights, published_num_classes
+from tf_adaptive.data.decoding import AS_SEEN, PICTURE_READINGS
+from tf_adaptive.errors import check_choice
 from tf_adaptive.pytorch_file import read_pytorch_file
 from tf_adaptive.training.run_directory import finish_run, start_run
 from trainers import networks, program
@@ -22,10 +24,14 @@ _IMAGE_SIZE = flags.DEFINE_integer("image_size", None, "pixels a side; the prese
 _EVALUATION_SPLIT = flags.DEFINE_string(
     "evaluation_split", None, "split of a TFDS set to test on; one with labels if unset"
 )
+_PICTURE_READING = flags.DEFINE_string(
+    "picture_reading", AS_SEEN, "as_seen or as_stored, as programs for training have it"
+)
 _RUN_DIR = flags.DEFINE_string("run_dir", None, "directory of the new run", required=True)
 
 
 def main():
+    check_choice("picture_reading", _PICTURE_READING.value, PICTURE_READINGS)
     state_dict = read_pytorch_file(_CHECKPOINT.value)
     size = _IMAGE_SIZE.value
     model = networks.build_network(

@@ -6,6 +6,7 @@ import pathlib
 import numpy as np
 
 from tf_adaptive.data import load_dataset
+from tf_adaptive.data.decoding import AS_STORED
 from tf_adaptive.errors import InputError, check_choice, check_whole
 from tf_adaptive.evaluation import accuracy_interval, cheapest_budget, collect_logits
 from tf_adaptive.exits.static_comparison import (
@@ -194,6 +195,8 @@ def load_run_dataset(config, *, data_dir=None):
         data_dir=data_dir or config["data_dir"],
         # Runs of before have no such setting.
         evaluation_split=config.get("evaluation_split"),
+        # Settings of former versions lack it.
+        picture_reading=config.get("picture_reading", AS_STORED),
         **{name: config[name] for name in names[2:]},
     )
     if "image_shape" not in config:
@@ -232,6 +235,7 @@ def settings_of_data(config):
     """
     names = ("dataset", "data_dir", "image_size", "train_size", "validation_size")
     settings = {name: config[name] for name in names}
+    settings["picture_reading"] = config.get("picture_reading", AS_STORED)
     more = ("evaluation_split", "model", "preset", "prune_to")
     return settings | {name: config.get(name) for name in more}
 

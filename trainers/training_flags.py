@@ -7,6 +7,7 @@ they are about are each program's own.
 from absl import flags
 
 from tf_adaptive.data import load_dataset
+from tf_adaptive.data.decoding import AS_SEEN
 from tf_adaptive.errors import check_choice
 
 DATA_DIR = flags.DEFINE_string("data_dir", None, "where TFDS keeps data sets")
@@ -17,6 +18,11 @@ VALIDATION_SIZE = flags.DEFINE_integer(
 )
 EVALUATION_SPLIT = flags.DEFINE_string(
     "evaluation_split", None, "split of a TFDS set to test on; one with labels if unset"
+)
+PICTURE_READING = flags.DEFINE_string(
+    "picture_reading",
+    AS_SEEN,
+    "as_seen: turned as the camera was held, white where seen through; or as_stored",
 )
 RESUME = flags.DEFINE_bool("resume", False, "continue what was interrupted in --run_dir")
 SCHEDULE = flags.DEFINE_string("schedule", "multi_step", "multi_step or cosine")
@@ -42,6 +48,7 @@ def data_of(dataset):
         validation_size=VALIDATION_SIZE.value,
         data_dir=DATA_DIR.value,
         evaluation_split=EVALUATION_SPLIT.value,
+        picture_reading=PICTURE_READING.value,
     )
 
 

@@ -54,6 +54,7 @@ def shared_flags():
     """The flags that a training program has in common with the search, with the values here."""
     names = (
         *("data_dir", "image_size", "train_size", "validation_size", "evaluation_split"),
+        "picture_reading",
         *("precision", "seed", "batch_size", "schedule", "warmup_epochs", "momentum", "nesterov"),
         *("weight_decay", "label_smoothing"),
     )

@@ -1,6 +1,6 @@
 """`model_card.md`: what an exported model is, what it costs, and how it was trained."""
 
-from savedmodels.preprocessing import MAX_PIXELS
+from tf_adaptive.data.decoding import AS_SEEN, MAX_PIXELS, PICTURE_KINDS
 
 _MILLION = 1e6
 # Settings that say where a run was, and not what it is.
@@ -92,12 +92,18 @@ def model_card(*, title, config, data, dtype, sections, signatures):
     Args:
         title: its heading.
         config: what the run's `config.json` holds.
-        data: "class_names", "image_shape", "mean", "std" and "center_crop" of the run's data.
+        data: "class_names", "image_shape", "mean", "std", "center_crop" and "picture_reading"
+            of the run's data.
         dtype: of the exported weights.
         sections: paragraphs of `exit_sections` or `resolution_sections`.
         signatures: those of the loaded SavedModel, by name.
     """
     height, width, channels = data["image_shape"]
+    reading = (
+        "turned as the camera was held, with white for what is seen through"
+        if data["picture_reading"] == AS_SEEN
+        else "as they are stored: a note of how the camera was held is not looked at"
+    )
     seen = "its centre is cut out" if data["center_crop"] else "all of it is seen"
     arithmetic = "Batch normalisation is folded into the convolutions."
     if dtype != "float32":
@@ -117,7 +123,7 @@ def model_card(*, title, config, data, dtype, sections, signatures):
         f"An image of any size up to {MAX_PIXELS:,} pixels with {channels} channel"
         f"{'s' if channels > 1 else ''} is resized to {height}×{width} ({seen}) and normalised by "
         f"mean {data['mean']} and standard deviation {data['std']} of pixels in [0, 1], inside the "
-        "model. A JPEG's note of how the camera was held is not looked at.",
+        f"model. Files ({PICTURE_KINDS}) are read {reading}.",
         "## Signatures",
         _table(
             ("signature", "takes", "gives"),

@@ -13,6 +13,7 @@ DATA = {
     "mean": [0.5],
     "std": [0.25],
     "center_crop": False,
+    "picture_reading": "as_seen",
 }
 FIELDS = {"measure": str, "thresholds": list}
 DESCRIPTION = {**DATA, "measure": "entropy", "thresholds": [0.5]}
@@ -25,7 +26,8 @@ def test_the_settings_of_a_run_describe_its_data(finished_run):
     assert described["image_shape"] == [24, 24, 1]
     for name in DATA:
         del config[name]
-    assert describe_data(config, model) == described
+    former = {**described, "picture_reading": "as_stored"}
+    assert describe_data(config, model) == former
 
 
 def test_a_description_is_read_as_it_was_written(tmp_path):
@@ -33,12 +35,24 @@ def test_a_description_is_read_as_it_was_written(tmp_path):
     assert read_description(tmp_path, FIELDS) == DESCRIPTION
 
 
+def test_files_of_former_versions_are_read_as_stored(tmp_path):
+    former = {name: value for name, value in DESCRIPTION.items() if name != "picture_reading"}
+    write_description(tmp_path, former)
+    assert read_description(tmp_path, FIELDS) == {**former, "picture_reading": "as_stored"}
+
+
+def test_refuses_an_unknown_reading(tmp_path):
+    write_description(tmp_path, {**DESCRIPTION, "picture_reading": "as_felt"})
+    with pytest.raises(InputError, match="`picture_reading` in .* must be one of as_seen, as_stored"):
+        read_description(tmp_path, FIELDS)
+
+
 def test_refuses_a_folder_without_one(tmp_path):
     with pytest.raises(InputError, match=f"Received: {tmp_path}, which has no description.json"):
         read_description(tmp_path, FIELDS)
 
 
-@pytest.mark.parametrize("field", DESCRIPTION)
+@pytest.mark.parametrize("field", sorted(DESCRIPTION.keys() - {"picture_reading"}))
 @pytest.mark.parametrize("value", [None, 3])
 def test_refuses_a_field_that_is_missing_or_of_another_type(tmp_path, field, value):
     write_description(tmp_path, {**DESCRIPTION, field: value})

@@ -18,7 +18,7 @@ def made(folder, *names):
 
 def test_folders_are_searched_with_all_folders_in_them(tmp_path):
     pictures = made(tmp_path, "a.jpg", "b/a.PNG", "b/c/d.JpEg", "c.png")
-    made(tmp_path, "b/notes.txt", "jpg", "d.gif", ".hidden.jpg", ".trash/e.jpg", "f.jpg/g.txt")
+    made(tmp_path, "b/notes.txt", "jpg", "d.tif", ".hidden.jpg", ".trash/e.jpg", "f.jpg/g.txt")
     assert find_pictures([str(tmp_path)]) == (pictures, {})
 
 
@@ -43,7 +43,9 @@ def test_folders_without_pictures(tmp_path, monkeypatch):
     paths, refused = find_pictures([str(tmp_path / name) for name in ("texts", "full")])
     assert paths == [picture]
     assert refused == {
-        str(tmp_path / "texts"): "A folder must hold pictures (.jpeg, .jpg, .png)",
+        str(
+            tmp_path / "texts"
+        ): "A folder must hold pictures (.bmp, .gif, .jfif, .jpeg, .jpg, .png, .webp)",
         str(tmp_path / "full/locked"): "Permission denied",
     }
 

@@ -14,8 +14,8 @@ import tensorflow as tf
 
 from savedmodels import predict
 from savedmodels.picture_files import MAX_FILE_BYTES
-from savedmodels.preprocessing import MAX_PIXELS
 from tests.trainers.programs import REPOSITORY, refused, run_program
+from tf_adaptive.data.decoding import MAX_PIXELS
 from tf_adaptive.evaluation import confidences_of_exits
 from tf_adaptive.policies import choose_exits
 

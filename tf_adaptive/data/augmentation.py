@@ -2,6 +2,8 @@
 
 import tensorflow as tf
 
+from tf_adaptive.data.decoding import ratio_check
+
 
 def random_shift_and_flip(images, seed, *, padding, flip):
     """Pads with zeros, crops at a random place, and flips half of the images left to right.
@@ -79,7 +81,13 @@ def resized_center_crop(images, *, size):
 
     Returns:
         `(size, size, channels)` or `(batch, size, size, channels)`, uint8.
+
+    Raises:
+        tf.errors.InvalidArgumentError: when run on images that are more than
+            `tf_adaptive.data.decoding.MAX_ASPECT_RATIO` times as long as wide.
     """
+    with tf.control_dependencies([ratio_check(images)]):
+        images = tf.identity(images)
     short_side = round(size * 256 / 224)
     extent = tf.shape(images)[-3:-1]
     extent = extent * short_side // tf.reduce_min(extent)

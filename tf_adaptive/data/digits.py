@@ -5,10 +5,11 @@ from sklearn import datasets
 
 from tf_adaptive.data.array_images import array_dataset
 from tf_adaptive.data.augmentation import resize
+from tf_adaptive.data.decoding import AS_SEEN
 from tf_adaptive.data.splits import split_test
 
 
-def load_digits(*, image_size, train_size, validation_size, seed):
+def load_digits(*, image_size, train_size, validation_size, seed, picture_reading=AS_SEEN):
     """The 8 x 8 digits, enlarged to `image_size` (24 by default).
 
     A fifth is the test split, the same for every seed.
@@ -27,4 +28,5 @@ def load_digits(*, image_size, train_size, validation_size, seed):
         validation_size=validation_size,
         seed=seed,
         flip=False,
+        picture_reading=picture_reading,
     )

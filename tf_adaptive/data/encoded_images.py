@@ -3,6 +3,7 @@
 import tensorflow as tf
 
 from tf_adaptive.data.augmentation import random_resized_crop, resized_center_crop
+from tf_adaptive.data.decoding import AS_SEEN, decode
 
 DEFAULT_IMAGE_SIZE = 224
 
@@ -21,12 +22,14 @@ class EncodedImages:
     Args:
         image_size: height and width of the images in a batch.
         channels: to decode to, 1 or 3.
+        picture_reading: "as_seen" or "as_stored", see `tf_adaptive.data.decoding.decode`.
     """
 
     center_crop = True
 
-    def __init__(self, *, image_size, channels):
+    def __init__(self, *, image_size, channels, picture_reading=AS_SEEN):
         self.image_shape = (image_size, image_size, channels)
+        self.picture_reading = picture_reading
 
     def shuffled_batches(self, batch_size, *, order_seed, augmentation_seed, first_batch):
         first = first_batch * batch_size
@@ -61,12 +64,7 @@ class EncodedImages:
         return self._read(indices).map(evaluate, num_parallel_calls=tf.data.AUTOTUNE)
 
     def _decode(self, encoded):
-        return decode(encoded, channels=self.image_shape[-1])
+        return decode(encoded, channels=self.image_shape[-1], picture_reading=self.picture_reading)
 
     def _checked(self, image, label):
         return tf.ensure_shape(image, self.image_shape), tf.cast(label, tf.int32)
-
-
-def decode(encoded, *, channels):
-    """Decodes BMP, GIF (its first picture), JPEG, PNG or WebP to `(height, width, channels)`."""
-    return tf.io.decode_image(encoded, channels=channels, expand_animations=False)

@@ -5,6 +5,7 @@ import copy
 import numpy as np
 import tensorflow as tf
 
+from tf_adaptive.data.decoding import AS_SEEN
 from tf_adaptive.errors import InputError, check_choice, check_whole
 
 
@@ -17,6 +18,9 @@ class ImageDataset:
         mean, std: one number per channel, for pixels in [0, 1].
         train, validation, test: the splits, as `ArrayImages`, `FolderImages`, `TfdsImages` or
             `ScaledImages`.
+        picture_reading: how files are read, "as_seen" or "as_stored", see
+            `tf_adaptive.data.decoding.decode`; for images in memory, those that a network trained
+            on them is shown.
 
     Attributes:
         num_classes: int.
@@ -26,12 +30,24 @@ class ImageDataset:
         sizes: number of images by split: `{"train": n, "validation": n, "test": n}`.
     """
 
-    def __init__(self, *, name, class_names, mean, std, train, validation, test):
+    def __init__(
+        self,
+        *,
+        name,
+        class_names,
+        mean,
+        std,
+        train,
+        validation,
+        test,
+        picture_reading=AS_SEEN,
+    ):
         self.name = name
         self.class_names = tuple(class_names)
         self.num_classes = len(self.class_names)
         self.image_shape = train.image_shape
         self.center_crop = test.center_crop
+        self.picture_reading = picture_reading
         self.mean = tuple(float(value) for value in mean)
         self.std = tuple(float(value) for value in std)
         self._splits = {"train": train, "validation": validation, "test": test}
@@ -43,6 +59,7 @@ class ImageDataset:
             "class_names": list(self.class_names),
             "image_shape": list(self.image_shape),
             "center_crop": self.center_crop,
+            "picture_reading": self.picture_reading,
             "mean": list(self.mean),
             "std": list(self.std),
             "sizes": dict(self.sizes),

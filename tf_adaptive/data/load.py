@@ -1,10 +1,11 @@
 """Loads a data set by its name."""
 
+from tf_adaptive.data.decoding import AS_SEEN, PICTURE_READINGS
 from tf_adaptive.data.digits import load_digits
 from tf_adaptive.data.fashion_mnist_scaled import load_fashion_mnist_scaled
 from tf_adaptive.data.folder import load_folder
 from tf_adaptive.data.tfds_source import load_tfds
-from tf_adaptive.errors import InputError, check_whole
+from tf_adaptive.errors import InputError, check_choice, check_whole
 
 _FOLDER_PREFIX = "folder:"
 _OWN_NAMES = ("digits", "fashion_mnist_scaled")
@@ -19,6 +20,7 @@ def load_dataset(
     data_dir=None,
     seed=0,
     evaluation_split=None,
+    picture_reading=AS_SEEN,
 ):
     """Loads images with their classes, and holds a validation split out of the training data.
 
@@ -46,6 +48,9 @@ def load_dataset(
         evaluation_split: which split of a TFDS set is its test data, as "validation". By default
             "test", or "validation" where that is missing or its labels are kept back, or a fifth
             of the training images.
+        picture_reading: "as_seen": files are read as people see them, turned as the camera was
+            held and with white for what is seen through; or "as_stored", as networks were trained
+            whose settings lack it. See `tf_adaptive.data.decoding.decode`.
 
     Returns:
         An `ImageDataset`.
@@ -69,11 +74,13 @@ def load_dataset(
             "`evaluation_split` must be left out for a data set that is not of TFDS. "
             f"Received: evaluation_split={evaluation_split!r} for {name!r}."
         )
+    check_choice("picture_reading", picture_reading, PICTURE_READINGS)
     options = {
         "image_size": image_size,
         "train_size": train_size,
         "validation_size": validation_size,
         "seed": seed,
+        "picture_reading": picture_reading,
     }
     if name == "digits":
         return load_digits(**options)

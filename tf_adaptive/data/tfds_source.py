@@ -12,6 +12,7 @@ from tensorflow_datasets.core.download.download_manager import NonMatchingChecks
 from tf_adaptive.data import fashion_mnist
 from tf_adaptive.data.array_images import array_dataset
 from tf_adaptive.data.augmentation import resize
+from tf_adaptive.data.decoding import AS_SEEN
 from tf_adaptive.data.encoded_images import (
     DEFAULT_IMAGE_SIZE,
     IMAGENET_MEAN,
@@ -62,11 +63,12 @@ class TfdsImages(EncodedImages):
         split: what to read, in TFDS's words, as "train[:-50000]".
         size: number of images in it.
         image_size: height and width of the images in a batch.
+        picture_reading: see `EncodedImages`.
     """
 
-    def __init__(self, builder, split, *, size, image_size):
+    def __init__(self, builder, split, *, size, image_size, picture_reading=AS_SEEN):
         channels = builder.info.features["image"].shape[-1]
-        super().__init__(image_size=image_size, channels=channels)
+        super().__init__(image_size=image_size, channels=channels, picture_reading=picture_reading)
         self.builder = builder
         self.split = split
         self.size = size
@@ -113,7 +115,15 @@ class TfdsImages(EncodedImages):
 
 
 def load_tfds(
-    name, *, image_size, train_size, validation_size, data_dir, seed, evaluation_split=None
+    name,
+    *,
+    image_size,
+    train_size,
+    validation_size,
+    data_dir,
+    seed,
+    evaluation_split=None,
+    picture_reading=AS_SEEN,
 ):
     """A TFDS set with the features "image" and "label".
 
@@ -156,6 +166,7 @@ def load_tfds(
             flip=builder.name not in _NEVER_FLIPPED,
             mean=mean,
             std=std,
+            picture_reading=picture_reading,
         )
     return _streamed_dataset(
         name,
@@ -164,6 +175,7 @@ def load_tfds(
         image_size=image_size or DEFAULT_IMAGE_SIZE,
         train_size=train_size,
         validation_size=validation_size,
+        picture_reading=picture_reading,
     )
 
 
@@ -199,9 +211,13 @@ def _labelled(builder, split):
     return min(labels, default=-1) >= 0
 
 
-def _streamed_dataset(name, builder, *, test_split, image_size, train_size, validation_size):
+def _streamed_dataset(
+    name, builder, *, test_split, image_size, train_size, validation_size, picture_reading
+):
     def images(split, size):
-        return TfdsImages(builder, split, size=size, image_size=image_size)
+        return TfdsImages(
+            builder, split, size=size, image_size=image_size, picture_reading=picture_reading
+        )
 
     splits = builder.info.splits
     available = splits["train"].num_examples
@@ -228,6 +244,7 @@ def _streamed_dataset(name, builder, *, test_split, image_size, train_size, vali
         train=images(f"train[:{train_size}]", train_size),
         validation=images(f"train[{available - validation_size}:{available}]", validation_size),
         test=test,
+        picture_reading=picture_reading,
     )
 
 

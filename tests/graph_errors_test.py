@@ -1,7 +1,7 @@
 import pytest
 import tensorflow as tf
 
-from savedmodels.graph_errors import plain_reason
+from tf_adaptive.graph_errors import plain_reason
 
 
 @tf.function(input_signature=[tf.TensorSpec((2,), tf.int32)])
