@@ -148,7 +148,7 @@ def test_several_inputs():
     np.testing.assert_array_equal(answer["exit"], [3] * 5)
 
 
-def test_half_precision_gives_float32_logits():
+def test_a_network_in_bfloat16_gives_float32_logits():
     policy = keras.config.dtype_policy()
     keras.config.set_dtype_policy("mixed_bfloat16")
     try:

@@ -79,7 +79,7 @@ def test_activations(activation, expected):
     np.testing.assert_allclose(unit(images), expected(normalized), atol=1e-4)
 
 
-def test_shares_its_convolution_with_a_unit_of_other_statistics():
+def test_shares_its_convolution_in_bfloat16_with_a_unit_of_other_statistics():
     images = np.random.default_rng(0).standard_normal((4, 6, 6, 2)).astype("float32")
     unit = ConvUnit(3, 3, strides=2, use_bias=True, activation="relu6", dtype="mixed_bfloat16")
     unit(images, training=True)

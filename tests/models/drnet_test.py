@@ -14,7 +14,9 @@ CLASSES = 4
 
 
 def tiny_classifier():
-    arguments = {"blocks": (1, 1), "block": "basic", "widths": (4, 6)}
+    # Of other widths than multiples of 8, oneDNN held to AVX2 gives strided 1×1 convolutions wrong
+    # gradients.
+    arguments = {"blocks": (1, 1), "block": "basic", "widths": (8, 16)}
     return ResNet(input_shape=(None, None, 1), num_classes=CLASSES, **arguments)
 
 
@@ -182,7 +184,8 @@ def test_gradients_are_those_of_the_dense_formula(graph, dense):
         formula = tf.reduce_sum(h[:, :, None] * logits, axis=1)
         loss = loss_of(formula)
     np.testing.assert_allclose(answer["logits"], formula, rtol=1e-4, atol=1e-5)
-    np.testing.assert_array_equal(answer["one_hot"], h)
+    # Zeros and ones but for the last bit, which the straight-through sum may leave.
+    np.testing.assert_allclose(answer["one_hot"], h, atol=1e-6)
     assert len(np.unique(answer["choice"])) == 3
 
     formula_at_h = tape.gradient(loss, h)
