@@ -43,7 +43,7 @@ def test_files_of_former_versions_are_read_as_stored(tmp_path):
 
 def test_refuses_an_unknown_reading(tmp_path):
     write_description(tmp_path, {**DESCRIPTION, "picture_reading": "as_felt"})
-    with pytest.raises(InputError, match="`picture_reading` in .* must be one of as_seen, as_stored"):
+    with pytest.raises(InputError, match="`picture_reading` in .* must be one of as_seen"):
         read_description(tmp_path, FIELDS)
 
 
