@@ -11,7 +11,7 @@ from tf_adaptive.errors import InputError
 from tf_adaptive.exits.timing import milliseconds_of, runs_to_exits
 from tf_adaptive.graph import call_for_inference, exit_tensors, open_nested, run_calls
 from tf_adaptive.operation_costs import operation_macs
-from tf_adaptive.stages import calls_by_stage, split_stages
+from tf_adaptive.stages import calls_by_stage, stages_to_outputs
 
 # Layers of the published networks are named after the block they stand in.
 _NAMED_STAGE = re.compile(r"stage_(\d+)_")
@@ -69,7 +69,7 @@ def profile(model, *, latency_runs=0):
         for stage, node in zip(needed_at, nodes, strict=True)
     ]
     macs = macs_of_calls(opened.inputs, nodes)
-    stages = split_stages(model)
+    stages = stages_to_outputs(model)
     latencies = _latencies(model, latency_runs) if latency_runs else [None] * len(stages)
     return [
         ExitCost(

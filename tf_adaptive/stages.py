@@ -115,7 +115,17 @@ def split_stages(model):
             axis.
     """
     exit_tensors(model)
-    model = open_nested(exits_as_logits(model))
+    return stages_to_outputs(exits_as_logits(model))
+
+
+def stages_to_outputs(model):
+    """What `split_stages` gives, of outputs as they are, where their numbers do not matter.
+
+    Args:
+        model: as for `split_stages`.
+    """
+    exit_tensors(model)
+    model = open_nested(model)
     exits = model.outputs
     calls = calls_by_stage(model)
     names = _without_keywords(tensor_names(model.inputs, calls))

@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from tf_adaptive.errors import check_whole
-from tf_adaptive.stages import split_stages
+from tf_adaptive.stages import stages_to_outputs
 
 
 def runs_to_exits(model):
@@ -20,7 +20,7 @@ def runs_to_exits(model):
         List of K functions that give a list of logits, of images
         `(batch, height, width, channels)`, for a model of several inputs of their structure.
     """
-    stages = split_stages(model)
+    stages = stages_to_outputs(model)
     return [_run_to_exit(stages[:count], model.input) for count in range(1, len(stages) + 1)]
 
 
