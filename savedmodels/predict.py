@@ -4,8 +4,9 @@
     cat photo.jpg | python -m savedmodels.predict --model_dir tflite/digits --json -
 
 Pictures are BMP, GIF, JPEG, PNG or WebP files, folders, which are searched with all folders in them
-for .bmp, .gif, .jfif, .jpeg, .jpg, .png and .webp, and - for one on standard input; of at most
-33,554,432 pixels and 134,217,728 bytes. They are read as the run read its own, --picture_reading.
+for .bmp, .gif, .jpeg, .jpg, .png and .webp, and - for one on standard input;
+of at most 33,554,432 pixels and 134,217,728 bytes. They are read as the run read its own,
+--picture_reading.
 
 A line each: path, label, confidence, the exit or the resolution, and the time from the bytes of the
 file to the answer, decoding included. A blank image is answered before, so loading the network is

@@ -153,7 +153,7 @@ JPEG = {
     "grey.jpg": saved(GREY, "JPEG", quality=95),
     "colour.jpeg": saved(COLOUR, "JPEG", quality=95),
     "progressive.jpg": saved(COLOUR, "JPEG", quality=95, progressive=True),
-    "print.jfif": saved(COLOUR.convert("CMYK"), "JPEG", quality=95),
+    "print_again.jpg": saved(COLOUR.convert("CMYK"), "JPEG", quality=95),
     "turned.jpg": saved(COLOUR, "JPEG", quality=95, exif=exif(8)),
 }
 FILES = EXACT | JPEG

@@ -102,8 +102,14 @@ def test_files_that_are_refused(exits, capfd):
     classify = load_classifier(exits)
     good = png(np.zeros((9, 9, 1), np.uint8))
     for file, reason in (
-        (b"", "must be a JPEG or PNG file. Received: something else, of this many bytes: 0"),
-        (good[:-20], "must be a whole JPEG or PNG file. Received: Invalid PNG data, size"),
+        (
+            b"",
+            "JPEG, PNG or WebP file. Received: something else, of this many bytes: 0",
+        ),
+        (
+            good[:-20],
+            "must be a whole BMP, GIF, JPEG, PNG or WebP file. Received: Invalid PNG data, size",
+        ),
         (png(np.zeros((6000, 6000, 1), np.uint8)), "from 1 to 33554432 pixels.* 6000 6000"),
     ):
         with pytest.raises(InputError, match=reason) as refused:

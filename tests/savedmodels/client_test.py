@@ -96,7 +96,7 @@ def test_no_images(models):
             np.zeros((1, 24, 24, 3), np.uint8),
             r"Received from .*`images` must have 1 channels. Received: 3",
         ),
-        ([b"no image"], "Every image must be a JPEG or PNG file"),
+        ([b"no image"], "Every image must be a BMP, GIF, JPEG, PNG or WebP file"),
     ],
 )
 def test_what_the_server_refuses_is_one_line(connect, given, reason):

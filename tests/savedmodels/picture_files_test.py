@@ -45,7 +45,7 @@ def test_folders_without_pictures(tmp_path, monkeypatch):
     assert refused == {
         str(
             tmp_path / "texts"
-        ): "A folder must hold pictures (.bmp, .gif, .jfif, .jpeg, .jpg, .png, .webp)",
+        ): "A folder must hold pictures (.bmp, .gif, .jpeg, .jpg, .png, .webp)",
         str(tmp_path / "full/locked"): "Permission denied",
     }
 

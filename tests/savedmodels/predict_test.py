@@ -94,9 +94,18 @@ def test_aligned_lines_and_what_cannot_be_read(
             (f"{tmp_path}/none: ", "A folder must hold pictures"),
             (f"{tmp_path}/missing.jpg: ", "No such file or directory"),
             (f"{tmp_path}/large.jpg: ", f"at most {MAX_FILE_BYTES} bytes. Received: at least"),
-            (rf"'{tmp_path}/two\nlines.png': ", "must be a JPEG or PNG file. Received: "),
-            (f"{tmp_path}/given/03.png: ", "must be a whole JPEG or PNG file. Received: "),
-            (f"{tmp_path}/given/3b.JPEG: ", "must be a JPEG or PNG file. Received: "),
+            (
+                rf"'{tmp_path}/two\nlines.png': ",
+                "must be a BMP, GIF, JPEG, PNG or WebP file. Received: ",
+            ),
+            (
+                f"{tmp_path}/given/03.png: ",
+                "must be a whole BMP, GIF, JPEG, PNG or WebP file. Received: ",
+            ),
+            (
+                f"{tmp_path}/given/3b.JPEG: ",
+                "must be a BMP, GIF, JPEG, PNG or WebP file. Received: ",
+            ),
             ("", "6 of 17 could not be read"),
         ],
         strict=True,

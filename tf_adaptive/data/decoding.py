@@ -17,7 +17,7 @@ from tf_adaptive.data.orientation import (
 )
 
 # Of the kinds that are read.
-PICTURE_SUFFIXES = (".bmp", ".gif", ".jfif", ".jpeg", ".jpg", ".png", ".webp")
+PICTURE_SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".webp")
 PICTURE_KINDS = "BMP, GIF, JPEG, PNG or WebP"
 
 AS_SEEN, AS_STORED = "as_seen", "as_stored"

@@ -85,7 +85,8 @@ def upright(image, orientation):
     def turned():
         swapped = tf.cond(
             tf.gather(_SWAPPED, orientation - 1),
-            lambda: tf.transpose(image, (1, 0, 2)),
+            # Of uint8, oneDNN says on standard error that it leaves it to others.
+            lambda: tf.cast(tf.transpose(tf.cast(image, "float32"), (1, 0, 2)), image.dtype),
             lambda: image,
         )
         reversed_axes = tf.stack(

@@ -109,5 +109,5 @@ def test_what_it_refuses(session):
     ):
         with pytest.raises(RuntimeError, match=reason):
             session.run("serving_default", **inputs)
-    with pytest.raises(RuntimeError, match="must be a JPEG or PNG file"):
+    with pytest.raises(RuntimeError, match="must be a BMP, GIF, JPEG, PNG or WebP file"):
         session.run("serving_bytes", encoded=np.array([b"text"], object))
