@@ -85,8 +85,7 @@ def upright(image, orientation):
     def turned():
         swapped = tf.cond(
             tf.gather(_SWAPPED, orientation - 1),
-            # Of uint8, oneDNN says on standard error that it leaves it to others.
-            lambda: tf.cast(tf.transpose(tf.cast(image, "float32"), (1, 0, 2)), image.dtype),
+            lambda: _transposed(image),
             lambda: image,
         )
         reversed_axes = tf.stack(
@@ -142,3 +141,13 @@ def _noted(content, begin, end):
     value = tf.concat([tf.boolean_mask(values, is_orientation), [_UPRIGHT]], axis=0)[0]
     is_known = is_tiff & (value >= 1) & (value <= len(_SWAPPED))
     return tf.where(is_known, value, _UPRIGHT)
+
+
+def _transposed(image):
+    """An image with height and width exchanged.
+
+    By places: of a transpose of uint8, oneDNN says on standard error that it leaves it to others.
+    """
+    height, width, channels = tf.unstack(tf.shape(image))
+    places = tf.range(width)[:, tf.newaxis] + width * tf.range(height)
+    return tf.gather(tf.reshape(image, (height * width, channels)), places)
