@@ -16,6 +16,7 @@ import numpy as np
 import tensorflow as tf
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
+from tf_adaptive.data.decoding import PICTURE_KINDS
 from tf_adaptive.errors import InputError
 from tf_adaptive.graph_errors import plain_reason
 
@@ -27,8 +28,8 @@ class _Client:
         """Classifies images.
 
         Args:
-            images: uint8 `(batch, height, width, channels)`, or a list of whole JPEG or PNG files
-                as bytes.
+            images: uint8 `(batch, height, width, channels)`, or a list of whole BMP, GIF, JPEG,
+                PNG or WebP files as bytes.
             thresholds: for a network with K exits, K − 1 numbers in [0, 1] in place of those it is
                 served with, or `(batch, K − 1)` for each image its own.
 
@@ -155,7 +156,7 @@ def _image_inputs(images):
     if array.dtype != np.uint8 or array.ndim != 4:
         raise InputError(
             "`images` must be uint8 (batch, height, width, channels), or a list of the bytes of "
-            f"JPEG or PNG files. Received: {array.dtype} of the shape {array.shape}"
+            f"{PICTURE_KINDS} files. Received: {array.dtype} of the shape {array.shape}"
         )
     return {"images": array}
 

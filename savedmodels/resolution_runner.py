@@ -6,8 +6,8 @@ import numpy as np
 
 from savedmodels.tflite.answer import softmax
 from savedmodels.tflite.converted_network import ConvertedNetwork
-from tf_adaptive.errors import InputError
-from tf_adaptive.stored_fields import check_fields, is_whole
+from tf_adaptive.errors import InputError, is_whole
+from tf_adaptive.stored_fields import check_fields
 
 _FIELDS = {"predictor": dict, "branches": list}
 

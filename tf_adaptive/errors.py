@@ -30,10 +30,15 @@ def check_choice(argument, value, choices):
     )
 
 
+def is_whole(value, *, least=1):
+    """Whether it is a whole number, of Python's or NumPy's, from `least` on."""
+    is_integer = isinstance(value, int | np.integer) and not isinstance(value, bool)
+    return is_integer and value >= least
+
+
 def check_whole(argument, value, *, least, most=None):
     """Refuses a `value` that is no whole number from `least` on, up to `most` where given."""
-    is_whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
-    if not is_whole or value < least or (most is not None and value > most):
+    if not is_whole(value, least=least) or (most is not None and value > most):
         limits = f"from {least} on" if most is None else f"from {least} to {most}"
         raise InputError(
             f"`{argument}` must be a whole number {limits}. Received: {argument}={value!r}."

@@ -3,7 +3,7 @@
 import reprlib
 
 from tf_adaptive.data.decoding import PICTURE_READINGS
-from tf_adaptive.errors import InputError
+from tf_adaptive.errors import InputError, is_whole
 
 # No number of ours comes near; NaN and infinity are not below it.
 _MOST = 1e300
@@ -16,10 +16,6 @@ def is_text(value):
 def is_number(value):
     """Whether it is a finite number."""
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < _MOST
-
-
-def is_whole(value, least=1):
-    return isinstance(value, int) and not isinstance(value, bool) and value >= least
 
 
 def is_list_of(fits, value):

@@ -271,10 +271,10 @@ def _check_no_width():
 
 def _widths_of(arguments):
     """The preset's arguments that --width changes."""
-    if WIDTH.value is None:
-        return {}
     if "widths" not in arguments:
         _check_no_width()
+    if WIDTH.value is None:
+        return {}
     widths = tuple(round(WIDTH.value * width) for width in arguments["widths"])
     if min(widths) < 1:
         raise InputError(

@@ -193,9 +193,8 @@ def load_run_dataset(config, *, data_dir=None):
     dataset = load_dataset(
         config["dataset"],
         data_dir=data_dir or config["data_dir"],
-        # Runs of before have no such setting.
+        # Settings of former versions lack both.
         evaluation_split=config.get("evaluation_split"),
-        # Settings of former versions lack it.
         picture_reading=config.get("picture_reading", AS_STORED),
         **{name: config[name] for name in names[2:]},
     )

@@ -4,7 +4,6 @@ import numpy as np
 import tensorflow as tf
 
 from tf_adaptive.data.augmentation import random_shift_and_flip
-from tf_adaptive.data.decoding import AS_SEEN
 from tf_adaptive.data.image_dataset import ImageDataset
 from tf_adaptive.data.splits import split_validation
 
@@ -70,7 +69,6 @@ def array_dataset(
     flip,
     mean=None,
     std=None,
-    picture_reading=AS_SEEN,
 ):
     """An `ImageDataset` of images in memory, a part of the training images held out.
 
@@ -78,7 +76,6 @@ def array_dataset(
         training, test: `(images, labels)`, see `ArrayImages`.
         train_size, validation_size, seed: see `tf_adaptive.data.load_dataset`.
         mean, std: per channel; those of the training images where they are not given.
-        picture_reading: of files that a network trained on them is shown.
     """
     images, labels = training
     train, validation = split_validation(
@@ -94,7 +91,6 @@ def array_dataset(
         train=ArrayImages(images[train], labels[train], flip=flip),
         validation=ArrayImages(images[validation], labels[validation], flip=flip),
         test=ArrayImages(*test, flip=flip),
-        picture_reading=picture_reading,
     )
 
 

@@ -5,11 +5,10 @@ from sklearn import datasets
 
 from tf_adaptive.data.array_images import array_dataset
 from tf_adaptive.data.augmentation import resize
-from tf_adaptive.data.decoding import AS_SEEN
 from tf_adaptive.data.splits import split_test
 
 
-def load_digits(*, image_size, train_size, validation_size, seed, picture_reading=AS_SEEN):
+def load_digits(*, image_size, train_size, validation_size, seed):
     """The 8 x 8 digits, enlarged to `image_size` (24 by default).
 
     A fifth is the test split, the same for every seed.
@@ -28,5 +27,4 @@ def load_digits(*, image_size, train_size, validation_size, seed, picture_readin
         validation_size=validation_size,
         seed=seed,
         flip=False,
-        picture_reading=picture_reading,
     )

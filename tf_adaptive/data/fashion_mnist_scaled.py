@@ -4,7 +4,6 @@ import numpy as np
 import tensorflow as tf
 
 from tf_adaptive.data.augmentation import random_shift_and_flip
-from tf_adaptive.data.decoding import AS_SEEN
 from tf_adaptive.data.image_dataset import ImageDataset
 from tf_adaptive.data.splits import split_validation
 from tf_adaptive.data.tfds_source import prepared_builder, read_arrays
@@ -199,9 +198,7 @@ def place(patches, scales, places, *, side):
     return tf.einsum("bpyi,bpij,bpxj->byx", rows, patches, columns)
 
 
-def load_fashion_mnist_scaled(
-    *, image_size, train_size, validation_size, data_dir, seed, picture_reading=AS_SEEN
-):
+def load_fashion_mnist_scaled(*, image_size, train_size, validation_size, data_dir, seed):
     """Each Fashion-MNIST image at a random scale and place on a canvas of `image_size`.
 
     The canvas is 96 x 96 by default. The object takes 0.25 to 1 of its side, evenly
@@ -223,28 +220,17 @@ def load_fashion_mnist_scaled(
         train_size=train_size,
         validation_size=validation_size,
         seed=seed,
-        picture_reading=picture_reading,
     )
 
 
 def scaled_dataset(
-    name,
-    *,
-    class_names,
-    training,
-    test,
-    image_size,
-    train_size,
-    validation_size,
-    seed,
-    picture_reading=AS_SEEN,
+    name, *, class_names, training, test, image_size, train_size, validation_size, seed
 ):
     """An `ImageDataset` of these objects on canvases, a part of the training images held out.
 
     Args:
         training, test: `(images, labels)`: uint8 `(images, 28, 28, 1)` and int `(images,)`.
-        image_size, train_size, validation_size, seed, picture_reading: see
-            `tf_adaptive.data.load_dataset`.
+        image_size, train_size, validation_size, seed: see `tf_adaptive.data.load_dataset`.
     """
 
     def images_of(arrays, canvas_seed):
@@ -266,7 +252,6 @@ def scaled_dataset(
         train=of_training(train),
         validation=of_training(validation),
         test=images_of(test, _TEST_SEED)(np.arange(len(test[1]))),
-        picture_reading=picture_reading,
     )
 
 

@@ -107,7 +107,6 @@ def load_folder(
         train=images(paths[train], labels[train]),
         validation=images(paths[validation], labels[validation]),
         test=images(test_paths, test_labels),
-        picture_reading=picture_reading,
     )
 
 

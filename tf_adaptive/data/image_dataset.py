@@ -18,11 +18,11 @@ class ImageDataset:
         mean, std: one number per channel, for pixels in [0, 1].
         train, validation, test: the splits, as `ArrayImages`, `FolderImages`, `TfdsImages` or
             `ScaledImages`.
+
+    Attributes:
         picture_reading: how files are read, "as_seen" or "as_stored", see
             `tf_adaptive.data.decoding.decode`; for images in memory, those that a network trained
             on them is shown.
-
-    Attributes:
         num_classes: int.
         image_shape: `(height, width, channels)`.
         center_crop: whether evaluation sees the centre of an image (`resized_center_crop`) and
@@ -30,24 +30,13 @@ class ImageDataset:
         sizes: number of images by split: `{"train": n, "validation": n, "test": n}`.
     """
 
-    def __init__(
-        self,
-        *,
-        name,
-        class_names,
-        mean,
-        std,
-        train,
-        validation,
-        test,
-        picture_reading=AS_SEEN,
-    ):
+    def __init__(self, *, name, class_names, mean, std, train, validation, test):
         self.name = name
         self.class_names = tuple(class_names)
         self.num_classes = len(self.class_names)
         self.image_shape = train.image_shape
         self.center_crop = test.center_crop
-        self.picture_reading = picture_reading
+        self.picture_reading = getattr(test, "picture_reading", AS_SEEN)
         self.mean = tuple(float(value) for value in mean)
         self.std = tuple(float(value) for value in std)
         self._splits = {"train": train, "validation": validation, "test": test}

@@ -80,12 +80,22 @@ def load_dataset(
         "train_size": train_size,
         "validation_size": validation_size,
         "seed": seed,
-        "picture_reading": picture_reading,
     }
     if name == "digits":
-        return load_digits(**options)
-    if name == "fashion_mnist_scaled":
-        return load_fashion_mnist_scaled(data_dir=data_dir, **options)
-    if name.startswith(_FOLDER_PREFIX):
-        return load_folder(name, name.removeprefix(_FOLDER_PREFIX), **options)
-    return load_tfds(name, data_dir=data_dir, evaluation_split=evaluation_split, **options)
+        dataset = load_digits(**options)
+    elif name == "fashion_mnist_scaled":
+        dataset = load_fashion_mnist_scaled(data_dir=data_dir, **options)
+    elif name.startswith(_FOLDER_PREFIX):
+        path = name.removeprefix(_FOLDER_PREFIX)
+        dataset = load_folder(name, path, picture_reading=picture_reading, **options)
+    else:
+        dataset = load_tfds(
+            name,
+            data_dir=data_dir,
+            evaluation_split=evaluation_split,
+            picture_reading=picture_reading,
+            **options,
+        )
+    # Images in memory come from no files, but a network trained on them is shown some.
+    dataset.picture_reading = picture_reading
+    return dataset

@@ -166,7 +166,6 @@ def load_tfds(
             flip=builder.name not in _NEVER_FLIPPED,
             mean=mean,
             std=std,
-            picture_reading=picture_reading,
         )
     return _streamed_dataset(
         name,
@@ -244,7 +243,6 @@ def _streamed_dataset(
         train=images(f"train[:{train_size}]", train_size),
         validation=images(f"train[{available - validation_size}:{available}]", validation_size),
         test=test,
-        picture_reading=picture_reading,
     )
 
 

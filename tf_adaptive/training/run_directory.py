@@ -15,7 +15,7 @@ import keras
 import tensorflow as tf
 
 import tf_adaptive
-from tf_adaptive.errors import InputError
+from tf_adaptive.errors import InputError, is_whole
 from tf_adaptive.files import replaced_whole
 from tf_adaptive.keras_files import load_keras_file
 from tf_adaptive.stored_fields import (
@@ -25,7 +25,6 @@ from tf_adaptive.stored_fields import (
     is_list_of,
     is_number,
     is_text,
-    is_whole,
     or_none,
 )
 
