@@ -8,16 +8,17 @@ import pytest
 
 from tests.trainers.programs import refused, run_program
 from tf_adaptive.training.run_directory import load_finished_run
+from trainers.reporting import load_run_dataset
 
 PROGRAM = "trainers.train_collaboration"
-SHORT = ("--epochs", "2", "--batch_size", "16", "--learning_rate", "0.05")
+SHORT = ("--epochs", "2", "--batch_size", "16")
 
 
 @pytest.fixture(scope="module")
 def collaborating_run(finished_run, made_once):
     def train(folder):
         directories = ("--run_dir", finished_run, "--output_dir", folder / "collaborating")
-        finished = run_program(PROGRAM, *directories, *SHORT)
+        finished = run_program(PROGRAM, *directories, *SHORT, "--alpha", "0.1")
         assert finished.status == 0, finished.stderr
 
     return made_once("collaborating_runs", train) / "collaborating"
@@ -28,6 +29,7 @@ def test_only_the_exits_have_changed(finished_run, collaborating_run):
     config, model = load_finished_run(collaborating_run)
     assert config["preset"] == "msdnet_cifar_lingrow4"
     assert (config["alpha"], config["temperature"]) == (0.1, 3.0)
+    assert 0 < config["learning_rate"] <= 0.1
     frozen = {weight.path: weight.numpy() for weight in phase_one.weights}
     trained = {weight.path: weight.numpy() for weight in model.weights}
     shared = frozen.keys() & trained.keys()
@@ -58,6 +60,46 @@ def test_distillation_alone_keeps_the_exits_form(finished_run, tmp_path):
     _, model = load_finished_run(tmp_path / "run")
     shapes = [[tuple(w.shape) for w in network.weights] for network in (phase_one, model)]
     assert sorted(shapes[0]) == sorted(shapes[1])
+
+
+@pytest.mark.parametrize(("good", "alpha"), [(1, 1.0), (4, 0.1)])
+def test_a_teacher_that_is_not_the_best_exit_does_not_teach(finished_run, tmp_path, good, alpha):
+    copy_with_one_good_exit(finished_run, tmp_path / "run", good)
+    directories = ("--run_dir", tmp_path / "run", "--output_dir", tmp_path / "collaborating")
+    finished = run_program(PROGRAM, *directories, *SHORT)
+    assert finished.status == 0, finished.stderr
+    config = json.loads((tmp_path / "collaborating" / "config.json").read_text())
+    assert config["alpha"] == alpha
+    assert ("The run's last exit, the teacher, is right for" in finished.stdout) == (alpha == 1)
+
+
+def test_exits_that_phase_two_makes_worse_are_named(finished_run, tmp_path):
+    copy_with_one_good_exit(finished_run, tmp_path / "run", 1)
+    directories = ("--run_dir", tmp_path / "run", "--output_dir", tmp_path / "collaborating")
+    finished = run_program(PROGRAM, *directories, *SHORT, "--alpha", "0")
+    assert finished.status == 0, finished.stderr
+    assert "it teaches its mistakes too: --alpha 1" in finished.stdout
+    assert "warning: phase II made exits worse on the 64 validation images: exit 1 from" in (
+        finished.stderr
+    )
+
+
+def copy_with_one_good_exit(run, copy, good):
+    """A copy of a run: one exit as good as its features allow, the others always say 8."""
+    shutil.copytree(run, copy)
+    config, model = load_finished_run(run)
+    for number in range(1, 5):
+        exit = model.get_layer(f"exit_{number}")
+        exit.set_weights([np.zeros_like(exit.kernel), 10 * np.eye(10)[8]])
+    exit = model.get_layer(f"exit_{good}")
+    backbone = keras.Model(model.input, exit.input)
+    batches = load_run_dataset(config).batches("train", 64)
+    features, labels = zip(*((backbone(images), labels) for images, labels in batches), strict=True)
+    features, targets = np.concatenate(features), np.eye(10)[np.concatenate(labels)]
+    features = np.c_[features, np.ones(len(features))]
+    solution = np.linalg.lstsq(features, targets, rcond=1e-3)[0]
+    exit.set_weights([solution[:-1], solution[-1]])
+    model.save(copy / "model.keras")
 
 
 @pytest.mark.parametrize(

@@ -67,6 +67,7 @@ class FeatureDataset:
 
     Attributes:
         sizes: number of images by split: `{"train": n, "validation": n}`.
+        training_features: those of the first pass.
 
     Raises:
         InputError: no passes.
@@ -76,6 +77,7 @@ class FeatureDataset:
         if not passes:
             raise InputError("`passes` must be one or more passes over the images. Received: none")
         self._passes = list(passes)
+        self.training_features, _ = self._passes[0]
         self._splits = {"train": self._passes[0], "validation": validation}
         self.sizes = {split: len(labels) for split, (_, labels) in self._splits.items()}
 
