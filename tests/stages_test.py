@@ -287,7 +287,7 @@ def test_nested_models_are_called_as_they_were_recorded():
         np.testing.assert_array_equal(answer, logits)
 
 
-def test_nested_models_give_their_inputs_their_dtype():
+def test_nested_models_give_bfloat16_inputs_their_dtype():
     fine = keras.Input((4, 4, 2), dtype="float32")
     inner = keras.Model(fine, keras.ops.multiply(fine, 1.2345678))
     images = keras.Input((4, 4, 2), name="images")

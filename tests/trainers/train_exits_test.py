@@ -128,7 +128,7 @@ def test_killed_run_of_two_phases_continues_bit_for_bit(tmp_path, two_phase_run,
     assert_same_weights(run_dir, two_phase_run)
 
 
-def test_half_precision_is_measured_in_float32(tmp_path):
+def test_training_in_bfloat16_is_measured_in_float32(tmp_path):
     run_dir = tmp_path / "run"
     finished = run_program(
         TRAIN, *BUILT, "--mode", "joint", "--precision", "bfloat16", "--run_dir", run_dir

@@ -83,7 +83,7 @@ def test_killed_run_continues_bit_for_bit(tmp_path, static_run):
     assert files(run_dir / "report") == files(static_run / "report")
 
 
-def test_a_run_is_the_backbone_of_another(tmp_path, static_run):
+def test_a_run_is_the_backbone_of_another_in_bfloat16(tmp_path, static_run):
     run_dir = tmp_path / "run"
     arguments = [*STATIC_TRAINING[:2], "--backbone", static_run, *STATIC_TRAINING[6:]]
     finished = run_program(
