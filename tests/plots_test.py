@@ -121,6 +121,23 @@ def test_first_and_last_exit_shows_each_picture_with_its_caption(channels):
             assert max(map(len, one.get_title().split("\n"))) <= 15
 
 
+def test_class_names_in_any_script_are_drawn():
+    names = ["кошка", "猫", "\U00012000", "$x_1$ for $9", "x\ny", "caf\udce9"]
+    every = [(np.zeros((8, 8, 3), "uint8"), label, label) for label in range(len(names))]
+    figure = first_and_last_exit(("left", every), ("right", every), names, "budget")
+    FigureCanvasAgg(figure).draw()  # a character without a font would be a warning, an error here
+    titles = [one.get_title()[2:-1] for one in shown(figure, 0)]
+    assert titles[0] == "кошка"
+    assert titles[1] in ("猫", "\\u732b")
+    assert titles[3:] == ["$x_1$ for $9", "x\\ny", "caf\\udce9"]
+
+
+def test_static_networks_names_are_drawn_as_they_are():
+    figure = accuracy_against_macs(*rows(2), [("猫_$1$", 1_000_000, 79.0)])
+    FigureCanvasAgg(figure).draw()
+    assert figure.axes[0].texts[-1].get_text().endswith("_$1$")
+
+
 def test_first_and_last_exit_does_not_stretch_the_contrast():
     dim = [(np.full((8, 8, 1), 10, "uint8"), 0, 0)]
     figure = first_and_last_exit(("left", dim), ("right", dim), ["cat"], "budget")

@@ -6,6 +6,8 @@ from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import PercentFormatter
 
+from tf_adaptive.figure_names import drawable
+
 # Blue and vermilion of Okabe and Ito, told apart by every kind of colour vision.
 BLUE = "#0072B2"
 VERMILION = "#D55E00"
@@ -175,8 +177,9 @@ def _draw_static(axes, points, line):
     for name, cost, accuracy in points:
         # Beside a line that rises: above on its left, or below where there is no room on the left.
         is_left = cost < axes.dataLim.x1 / 3
+        text, families = drawable(name)
         axes.annotate(
-            name,
+            text,
             (cost, accuracy),
             xytext=(7, -3) if is_left else (-4, 5),
             textcoords="offset points",
@@ -184,6 +187,8 @@ def _draw_static(axes, points, line):
             va="top" if is_left else "bottom",
             fontsize=TEXT_SIZE,
             color=GREEN,
+            fontfamily=families,
+            parse_math=False,
             path_effects=[withStroke(linewidth=3, foreground="white")],
             zorder=5,
         )
@@ -324,12 +329,16 @@ def draw_pictures(figure, images, class_names, *, rows, columns):
             vmin=0,
             vmax=255,
         )
-        name, true_name = _short(class_names[predicted]), _short(class_names[true])
+        name, families = drawable(class_names[predicted])
+        true_name, more_families = drawable(class_names[true])
+        name, true_name = _short(name), _short(true_name)
         # The empty second line keeps the pictures of a row level.
         axes.set_title(
             f"✓ {name}\n" if predicted == true else f"✗ {name}\n({true_name})",
             fontsize=TEXT_SIZE,
             color=BLUE if predicted == true else VERMILION,
+            fontfamily=[*families, *more_families],
+            parse_math=False,
             linespacing=1.1,
             pad=5,
         )

@@ -1,6 +1,7 @@
 """What every program does around its `main`: flags, and errors in one line."""
 
 import sys
+import warnings
 
 from absl import app, flags
 
@@ -22,6 +23,8 @@ def run(main, *, takes_arguments=False):
 
     def run_main(arguments):
         _, *arguments = arguments
+        # As errors are told: what is wrong, and not the line of code that found it.
+        warnings.formatwarning = lambda message, *_: f"warning: {' '.join(str(message).split())}\n"
         if arguments and not takes_arguments:
             _stop(f"there are no arguments besides flags. Received: {arguments[0]!r}")
         try:

@@ -123,6 +123,7 @@ def _places():
     """What --exits asks of `attach_exits`."""
     text = _EXITS.value
     if text.lstrip("-").isdigit():
+        check_whole("exits", int(text), least=2)
         return {"num_exits": int(text)}
     return {"at": [name.strip() for name in text.split(",") if name.strip()]}
 

@@ -91,5 +91,5 @@ def test_bad_arguments(arguments, message):
 
 
 def test_a_name_must_be_a_string():
-    with pytest.raises(InputError, match="`name` must be a string. Received: name=None"):
+    with pytest.raises(InputError, match="`dataset` must be a string. Received: dataset=None"):
         load_dataset(None)

@@ -24,8 +24,8 @@ def collect(batches):
 
 def test_class_folders(tmp_path):
     write_classes(tmp_path)
-    (tmp_path / "cat" / "notes.txt").write_text("no image")
     (tmp_path / ".cache").mkdir()
+    (tmp_path / "cat" / ".DS_Store").touch()
     dataset = load_dataset(f"folder:{tmp_path}", image_size=12)
     assert dataset.class_names == ("cat", "dog")
     assert dataset.image_shape == (12, 12, 3)
@@ -45,16 +45,51 @@ def test_train_and_test_folders(tmp_path):
     write_classes(tmp_path / "train", images=10)
     write_classes(tmp_path / "test", images=2)
     write_classes(tmp_path / "val", images=3)
-    dataset = load_dataset(f"folder:{tmp_path}", validation_size=6, train_size=5)
+    with pytest.warns(UserWarning, match="tested on test, .* held out of train; not used: val$"):
+        dataset = load_dataset(f"folder:{tmp_path}", validation_size=6, train_size=5)
     assert dataset.image_shape == (224, 224, 3)
     assert dataset.sizes == {"train": 5, "validation": 6, "test": 4}
 
 
-def test_a_val_folder_is_the_test_where_there_is_no_other(tmp_path):
+@pytest.mark.parametrize("name", ["val", "valid", "validation"])
+def test_a_val_folder_is_the_test_where_there_is_no_other(tmp_path, name):
     write_classes(tmp_path / "train", images=10)
-    write_classes(tmp_path / "val", images=3)
+    write_classes(tmp_path / name, images=3)
     dataset = load_dataset(f"folder:{tmp_path}", image_size=8)
     assert dataset.sizes == {"train": 18, "validation": 2, "test": 6}
+
+
+def test_a_train_folder_alone_gives_a_fifth_to_the_test(tmp_path):
+    write_classes(tmp_path / "train", images=10)
+    dataset = load_dataset(f"folder:{tmp_path}", image_size=8)
+    assert dataset.class_names == ("cat", "dog")
+    assert dataset.sizes == {"train": 15, "validation": 1, "test": 4}
+
+
+def test_test_folders_without_one_to_train_on(tmp_path):
+    for name in ("val", "test"):
+        write_classes(tmp_path / name, images=3)
+    with pytest.raises(InputError, match="with test and val must have a folder train beside them"):
+        load_dataset(f"folder:{tmp_path}")
+
+
+def test_classes_may_be_named_as_splits_are(tmp_path):
+    for name in ("test", "train", "plane"):
+        for number in range(10):
+            write_image(tmp_path / "vehicles" / name / f"{number}.png")
+    dataset = load_dataset(f"folder:{tmp_path}/vehicles", image_size=8)
+    assert dataset.class_names == ("plane", "test", "train")
+
+
+def test_what_is_left_out_of_class_folders_is_counted(tmp_path):
+    write_classes(tmp_path)
+    for name in ("a.jfif", "b.JFIF", "c.tif", "notes"):
+        (tmp_path / "cat" / name).touch()
+    (tmp_path / "dog" / "more").mkdir()
+    left_out = r"2 .jfif file\(s\), 1 .tif file\(s\), 1 file\(s\) without a suffix, 1 folder\(s\)$"
+    with pytest.warns(UserWarning, match=f"left out of its class folders: {left_out}"):
+        dataset = load_dataset(f"folder:{tmp_path}", image_size=12)
+    assert sum(dataset.sizes.values()) == 40
 
 
 def test_a_pass_repeats_and_goes_on_from_any_batch(tmp_path):
@@ -143,5 +178,5 @@ def test_test_classes_must_be_those_of_training(tmp_path):
 
 def test_too_few_images_for_a_validation_split(tmp_path):
     write_classes(tmp_path, images=4)
-    with pytest.raises(InputError, match="`validation_size` must be from 1 to 6"):
+    with pytest.raises(InputError, match="at least ten training images.*or a `validation_size`"):
         load_dataset(f"folder:{tmp_path}")

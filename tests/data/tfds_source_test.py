@@ -256,7 +256,7 @@ def test_mnist_is_never_flipped(mocked):
     ],
 )
 def test_unknown_name(tmp_path, name, nearest):
-    with pytest.raises(InputError, match=rf"name='{name}'\. Did you mean '{nearest}'\?"):
+    with pytest.raises(InputError, match=rf"dataset='{name}'\. Did you mean '{nearest}'\?"):
         load_dataset(name, data_dir=tmp_path)
 
 

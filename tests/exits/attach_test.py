@@ -173,11 +173,11 @@ def test_saved_and_loaded(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"num_exits": 6}, "must be at most 5 .* has 4 places.*num_exits=6"),
+        ({"num_exits": 6}, "must be at most 5 exits .* has 4 places.*Received: 6 exits"),
         ({"num_exits": 1}, "`num_exits` must be a whole number from 2"),
         ({"at": ["blok_1"]}, "'blok_1'. Did you mean 'block_1'?"),
-        ({"at": ["block_2_a"]}, "'block_2_a', which is none; the nearest is 'block_"),
-        ({"at": ["block_1", "block_1"]}, "each layer once"),
+        ({"at": ["block_2_a"]}, "'block_2_a', no such place; the nearest is 'block_"),
+        ({"at": ["block_1", "block_1"]}, "a layer of its own"),
         ({"at": []}, "list of names"),
         ({"at": "block_1"}, "list of names"),
         ({"head": "convolutional"}, "Did you mean 'conv'?"),

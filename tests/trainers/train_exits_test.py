@@ -193,8 +193,8 @@ def without_places(tmp_path):
     [
         (("--mode", "joined"), "Did you mean 'joint'?"),
         (("--head", "linar"), "Did you mean 'linear'?"),
-        (("--exits", "1"), "`num_exits` must be a whole number from 2"),
-        (("--exits", "40"), "`num_exits` must be at most"),
+        (("--exits", "1"), "`exits` must be a whole number from 2"),
+        (("--exits", "40"), "There must be at most"),
         (("--exits", "group_1_blok_1"), "Did you mean 'group_1_block_1'?"),
         (("--mode", "frozen"), "where the backbone is frozen"),
         (("--mode", "frozen", "--alpha", "2"), "`alpha` must be in [0, 1]"),

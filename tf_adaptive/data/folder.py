@@ -1,5 +1,7 @@
 """Images in class folders on disk."""
 
+import collections
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +18,9 @@ from tf_adaptive.data.image_dataset import ImageDataset
 from tf_adaptive.data.splits import split_test, split_validation
 from tf_adaptive.errors import InputError
 from tf_adaptive.graph_errors import plain_reason
+
+# Where test images are looked for, the first that is there.
+_TEST_FOLDERS = ("test", "val", "valid", "validation")
 
 # Files that are named where many cannot be read.
 _NAMED_FILES = 10
@@ -56,12 +61,13 @@ def load_folder(
 ):
     """Colour images in class folders; the folders' names are the classes, in sorted order.
 
-    Two layouts: `PATH/<class>/*.jpg`, of which a fifth is the test split, the same for every
-    seed; or `PATH/train/<class>/*.jpg` with `PATH/test/<class>/*.jpg` (or, where there is no
-    test folder, `PATH/val/<class>/*.jpg`, as ImageNet is published). The validation images are
-    held out of the training images in both. Every file is decoded once, to find bad ones now.
-    Files with other names than `tf_adaptive.data.decoding.PICTURE_SUFFIXES`, hidden ones, and
-    folders in a class folder are left out.
+    Two layouts: `PATH/<class>/*.jpg`, or `PATH/train/<class>/*.jpg` with a folder of test images
+    beside it: `test`, or, where there is no such folder, `val`, `valid` or `validation`, as
+    ImageNet is published. Where there is none, a fifth of the images is the test split, the same
+    for every seed. The validation images are held out of the training images in all cases. Every
+    file is decoded once, to find bad ones now. Files with other names than
+    `tf_adaptive.data.decoding.PICTURE_SUFFIXES` and folders in a class folder are left out, with
+    a warning that counts them; hidden ones without.
 
     Raises:
         InputError: no such folder, a folder without images, fewer than two classes, other
@@ -69,23 +75,27 @@ def load_folder(
     """
     folder = Path(path).expanduser()
     if not path or not folder.is_dir():
-        raise InputError(f"`name` must be folder:PATH with a folder. Received: name={name!r}.")
-    test_folders = [folder / part for part in ("test", "val") if (folder / part).is_dir()]
-    has_test = (folder / "train").is_dir() and bool(test_folders)
-    training_folder = folder / "train" if has_test else folder
+        raise InputError(
+            f"`dataset` must be folder:PATH with a folder. Received: dataset={name!r}."
+        )
+    training_folder, test_folder = _split_folders(folder)
     class_names = _class_names(training_folder)
-    paths, labels = _list_images(training_folder, class_names)
-    if has_test:
-        if _class_names(test_folders[0]) != class_names:
+    left_out = collections.Counter()
+    paths, labels = _list_images(training_folder, class_names, left_out)
+    if test_folder is not None:
+        if _class_names(test_folder) != class_names:
             raise InputError(
                 f"The test folder must have the classes of the training folder. "
-                f"Received: {test_folders[0]} beside {training_folder}."
+                f"Received: {test_folder} beside {training_folder}."
             )
-        test_paths, test_labels = _list_images(test_folders[0], class_names)
+        test_paths, test_labels = _list_images(test_folder, class_names, left_out)
     else:
         rest, test = split_test(labels)
         test_paths, test_labels = paths[test], labels[test]
         paths, labels = paths[rest], labels[rest]
+    if left_out:
+        counted = ", ".join(f"{count:,} {kind}" for kind, count in sorted(left_out.items()))
+        warnings.warn(f"{name}: left out of its class folders: {counted}", stacklevel=3)
     train, validation = split_validation(
         labels, train_size=train_size, validation_size=validation_size, seed=seed
     )
@@ -110,10 +120,39 @@ def load_folder(
     )
 
 
-def _class_names(folder):
-    names = sorted(
+def _split_folders(folder):
+    """The folders of the training and of the test classes; None for no folder of the latter."""
+    inside = _folders_in(folder)
+    tests = [name for name in _TEST_FOLDERS if name in inside]
+    others = [name for name in inside if name not in ("train", *tests)]
+    # A class may have such a name too, but then there are images in its folder, and no classes.
+    if "train" not in inside or not _folders_in(folder / "train"):
+        if tests and not others and all(_folders_in(folder / name) for name in tests):
+            raise InputError(
+                f"A folder data set with {' and '.join(tests)} must have a folder train beside "
+                f"them. Received: {folder}."
+            )
+        return folder, None
+    if not tests:
+        return (folder, None) if others else (folder / "train", None)
+    unused = [*tests[1:], *others]
+    if unused:
+        warnings.warn(
+            f"{folder}: trained on train and tested on {tests[0]}, validation images are held out "
+            f"of train; not used: {', '.join(unused)}",
+            stacklevel=4,
+        )
+    return folder / "train", folder / tests[0]
+
+
+def _folders_in(folder):
+    return sorted(
         child.name for child in folder.iterdir() if child.is_dir() and child.name[0] != "."
     )
+
+
+def _class_names(folder):
+    names = _folders_in(folder)
     if len(names) < 2:
         raise InputError(
             f"A folder data set must have at least two class folders. Received: {folder} "
@@ -122,22 +161,34 @@ def _class_names(folder):
     return names
 
 
-def _list_images(folder, class_names):
-    """The image files of each class folder, sorted, and their labels."""
+def _list_images(folder, class_names, left_out):
+    """The image files of each class folder, sorted, and their labels; the others are counted."""
     paths, labels = [], []
     for label, class_name in enumerate(class_names):
         inside = [file for file in (folder / class_name).glob("*") if file.name[0] != "."]
-        files = sorted(str(file) for file in inside if file.suffix.lower() in PICTURE_SUFFIXES)
+        kinds = {file: _kind_left_out(file) for file in inside}
+        files = sorted(str(file) for file, kind in kinds.items() if kind is None)
+        others = collections.Counter(kind for kind in kinds.values() if kind is not None)
         if not files:
-            folders = sum(file.is_dir() for file in inside)
-            others = f"{len(inside) - folders} other files and {folders} folders"
+            counted = ", ".join(f"{count:,} {kind}" for kind, count in sorted(others.items()))
             raise InputError(
                 f"A class folder must hold images ({', '.join(PICTURE_SUFFIXES)}). "
-                f"Received: {folder / class_name} with none{f' but {others}' if inside else ''}."
+                f"Received: {folder / class_name} with none{f' but {counted}' if others else ''}."
             )
+        left_out.update(others)
         paths += files
         labels += [label] * len(files)
     return np.array(paths), np.array(labels)
+
+
+def _kind_left_out(file):
+    """What a file or folder in a class folder is that is no image; None for an image."""
+    if file.is_dir():
+        return "folder(s)"
+    suffix = file.suffix.lower()
+    if suffix in PICTURE_SUFFIXES:
+        return None
+    return f"{suffix} file(s)" if suffix else "file(s) without a suffix"
 
 
 def _check_readable(paths, picture_reading):

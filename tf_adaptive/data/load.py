@@ -12,7 +12,7 @@ _OWN_NAMES = ("digits", "fashion_mnist_scaled")
 
 
 def load_dataset(
-    name,
+    dataset,
     *,
     image_size=None,
     train_size=None,
@@ -29,7 +29,7 @@ def load_dataset(
     resized crop and a flip; for "fashion_mnist_scaled" another canvas and a flip.
 
     Args:
-        name: "digits" (scikit-learn's, 8 x 8 enlarged), "fashion_mnist",
+        dataset: "digits" (scikit-learn's, 8 x 8 enlarged), "fashion_mnist",
             "fashion_mnist_scaled" (its objects at many scales on a cluttered canvas, see
             `tf_adaptive.data.fashion_mnist_scaled`), "cifar10", "cifar100", "imagenet2012",
             another image-classification set of TFDS (as "oxford_iiit_pet"), or "folder:PATH"
@@ -58,8 +58,8 @@ def load_dataset(
     Raises:
         InputError: an unknown name, data that cannot be had, or an argument out of range.
     """
-    if not isinstance(name, str):
-        raise InputError(f"`name` must be a string. Received: name={name!r}.")
+    if not isinstance(dataset, str):
+        raise InputError(f"`dataset` must be a string. Received: dataset={dataset!r}.")
     for argument, value in (
         ("image_size", image_size),
         ("train_size", train_size),
@@ -68,11 +68,11 @@ def load_dataset(
         if value is not None:
             check_whole(argument, value, least=1)
     check_whole("seed", seed, least=0, most=2**32 - 1)
-    is_from_tfds = name not in _OWN_NAMES and not name.startswith(_FOLDER_PREFIX)
+    is_from_tfds = dataset not in _OWN_NAMES and not dataset.startswith(_FOLDER_PREFIX)
     if evaluation_split is not None and not is_from_tfds:
         raise InputError(
             "`evaluation_split` must be left out for a data set that is not of TFDS. "
-            f"Received: evaluation_split={evaluation_split!r} for {name!r}."
+            f"Received: evaluation_split={evaluation_split!r} for {dataset!r}."
         )
     check_choice("picture_reading", picture_reading, PICTURE_READINGS)
     options = {
@@ -81,21 +81,21 @@ def load_dataset(
         "validation_size": validation_size,
         "seed": seed,
     }
-    if name == "digits":
-        dataset = load_digits(**options)
-    elif name == "fashion_mnist_scaled":
-        dataset = load_fashion_mnist_scaled(data_dir=data_dir, **options)
-    elif name.startswith(_FOLDER_PREFIX):
-        path = name.removeprefix(_FOLDER_PREFIX)
-        dataset = load_folder(name, path, picture_reading=picture_reading, **options)
+    if dataset == "digits":
+        loaded = load_digits(**options)
+    elif dataset == "fashion_mnist_scaled":
+        loaded = load_fashion_mnist_scaled(data_dir=data_dir, **options)
+    elif dataset.startswith(_FOLDER_PREFIX):
+        path = dataset.removeprefix(_FOLDER_PREFIX)
+        loaded = load_folder(dataset, path, picture_reading=picture_reading, **options)
     else:
-        dataset = load_tfds(
-            name,
+        loaded = load_tfds(
+            dataset,
             data_dir=data_dir,
             evaluation_split=evaluation_split,
             picture_reading=picture_reading,
             **options,
         )
     # Images in memory come from no files, but a network trained on them is shown some.
-    dataset.picture_reading = picture_reading
-    return dataset
+    loaded.picture_reading = picture_reading
+    return loaded

@@ -21,6 +21,11 @@ def split_sizes(available, *, train_size, validation_size, default_validation_si
         InputError: a size below 1, or more images asked for than there are.
     """
     if validation_size is None:
+        if available < 10:
+            raise InputError(
+                "There must be at least ten training images, a tenth of them for validation, or a "
+                f"`validation_size`. Received: {available} training images."
+            )
         validation_size = min(default_validation_size, available // 10)
     if not 1 <= validation_size < available:
         raise InputError(

@@ -140,7 +140,7 @@ def load_tfds(
     splits = builder.info.splits
     if "train" not in splits:
         raise InputError(
-            f"`name` must be a data set with a train split. Received: name={name!r} "
+            f"`dataset` must be a data set with a train split. Received: dataset={name!r} "
             f"with {', '.join(splits)}."
         )
     test_split = _test_split(name, builder, evaluation_split)
@@ -278,12 +278,12 @@ def _builder(name, data_dir):
         nearest = nearest or difflib.get_close_matches(name, every_name, n=1, cutoff=0.4)
         hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
         raise InputError(
-            f"`name` must be {', '.join(_USUAL_NAMES)} or another image-classification set of "
-            f"TFDS. Received: name={name!r}.{hint}"
+            f"`dataset` must be {', '.join(_USUAL_NAMES)} or another image-classification set of "
+            f"TFDS. Received: dataset={name!r}.{hint}"
         ) from None
     except (ValueError, AssertionError, ImportError) as error:
         raise InputError(
-            f"`name` must be a data set that TFDS can load. Received: name={name!r}. "
+            f"`dataset` must be a data set that TFDS can load. Received: dataset={name!r}. "
             f"{_one_line(error)}"
         ) from error
 
@@ -298,8 +298,8 @@ def _check_features(name, features):
         or image.shape[-1] not in (1, 3)
     ):
         raise InputError(
-            "`name` must be a data set with the features `image` (grey or colour, 8 bits) and "
-            f"`label` (a class). Received: name={name!r} with {', '.join(features) or 'others'}."
+            "`dataset` must be a data set with the features `image` (grey or colour, 8 bits) and "
+            f"`label` (a class). Received: dataset={name!r} with {', '.join(features) or 'others'}."
         )
 
 

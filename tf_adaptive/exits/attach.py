@@ -101,8 +101,8 @@ def _nearest_to_equal_shares(places, num_exits, name):
     """A place for each exit but the last, in order, each nearest to its share of the MACs."""
     if len(places) < num_exits - 1:
         raise InputError(
-            f"`num_exits` must be at most {len(places) + 1} for {name!r}, whose graph has "
-            f"{len(places)} places for exits. Received: num_exits={num_exits}"
+            f"There must be at most {len(places) + 1} exits on {name!r}, whose graph has "
+            f"{len(places)} places for them. Received: {num_exits} exits."
         )
     chosen, first = [], 0
     for number in range(1, num_exits):
@@ -126,16 +126,19 @@ def _named(places, names, model):
         if name in layers:
             near = _nearest_place(name, places, model)
             raise InputError(
-                "`at` must name places where one or two feature maps are all that is handed on, "
-                f"see `exit_places`. Received: {name!r}, which is none; the nearest is {near!r}"
+                "Exits must stand where one or two feature maps are all that is handed on, see "
+                f"`exit_places`. Received: {name!r}, no such place; the nearest is {near!r}."
             )
         near = difflib.get_close_matches(name, [*found, *layers], n=1, cutoff=0.0)
         raise InputError(
-            f"`at` must name layers of the model. Received: {name!r}. Did you mean {near[0]!r}?"
+            f"Exits must stand at layers of the model. Received: {name!r}. "
+            f"Did you mean {near[0]!r}?"
         )
     indices = sorted(found[name] for name in names)
     if len(set(indices)) < len(indices):
-        raise InputError(f"`at` must name each layer once. Received: at={list(names)}")
+        raise InputError(
+            f"Each exit must stand at a layer of its own. Received: {', '.join(names)}."
+        )
     return [places[index] for index in indices]
 
 

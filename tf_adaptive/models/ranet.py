@@ -204,9 +204,9 @@ def _check_arguments(config):
     height, width, _ = config["input_shape"]
     if height % factor or width % factor:
         raise InputError(
-            f"`input_shape` must have a height and a width that {factor} divides, as the "
-            f"resolution is halved {factor.bit_length() - 1} times. "
-            f"Received: input_shape={config['input_shape']}"
+            f"Images must have a height and a width that {factor} divides, as the resolution is "
+            f"halved {factor.bit_length() - 1} times. "
+            f"Received: input_shape={config['input_shape']}."
         )
 
 
