@@ -89,6 +89,25 @@ def report_run(
         report_sparsity(run_dir, model)
 
 
+def report_if_finished(run_dir, *, resume):
+    """Whether a run to resume has ended: then its report is written, which it may have missed.
+
+    A training may be killed between its network and its report.
+
+    Args:
+        run_dir: directory of a run, or of one to come.
+        resume: whether it is to be resumed.
+
+    Raises:
+        InputError: what `report_run` raises.
+    """
+    if not resume or not pathlib.Path(run_dir, "model.keras").exists():
+        return False
+    print(f"{run_dir} is finished; its report is written again.")
+    report_run(run_dir)
+    return True
+
+
 def _report_exits(run_dir, model, dataset, *, measure, batch_size, static, latency):
     """Evaluates a network with exits, writes its report and prints exits and a budget.
 

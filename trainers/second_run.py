@@ -7,7 +7,12 @@ from tf_adaptive.training.loop import train
 from tf_adaptive.training.progress import TerminalProgress
 from tf_adaptive.training.run_directory import finish_run
 from trainers import program
-from trainers.reporting import load_run_dataset, report_run, settings_of_data
+from trainers.reporting import (
+    load_run_dataset,
+    report_if_finished,
+    report_run,
+    settings_of_data,
+)
 
 _OUTPUT_DIR = flags.DEFINE_string("output_dir", None, "directory of the new run", required=True)
 _RESUME = flags.DEFINE_bool("resume", False, "continue the run in --output_dir")
@@ -29,6 +34,11 @@ def check_flags():
     """Refuses what can be refused before a run is read."""
     check_whole("batch_size", BATCH_SIZE.value, least=1)
     check_whole("seed", SEED.value, least=0, most=2**32 - 1)
+
+
+def is_finished():
+    """See `report_if_finished`."""
+    return report_if_finished(_OUTPUT_DIR.value, resume=_RESUME.value)
 
 
 def data_of(config):

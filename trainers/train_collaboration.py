@@ -67,6 +67,8 @@ def main():
     check_distillation(_set_or(_ALPHA, _PUBLISHED_ALPHA), _TEMPERATURE.value)
     check_whole("augmented_passes", _AUGMENTED_PASSES.value, least=0)
     second_run.check_flags()
+    if second_run.is_finished():
+        return
     if not (_COLLABORATION.value or _DISTILLATION.value):
         raise InputError(
             "Phase II must have collaboration, distillation or both. Received: --nocollaboration "

@@ -41,7 +41,7 @@ from tf_adaptive.training.run_directory import (
     start_run,
 )
 from trainers import program, pruning_flags, training_flags
-from trainers.reporting import report_run
+from trainers.reporting import report_if_finished, report_run
 
 flags.adopt_module_key_flags(training_flags)
 flags.adopt_module_key_flags(pruning_flags)
@@ -96,6 +96,8 @@ _MAY_DIFFER = ("run_dir", "data_dir", "resume", "stage_1_from", "checkpoint_seco
 def main():
     resolutions = _check_flags()
     dtype = training_flags.layers_dtype()
+    if report_if_finished(_RUN_DIR.value, resume=training_flags.RESUME.value):
+        return
     dataset = training_flags.data_of(_DATASET.value)
     if dataset.image_shape[0] != resolutions[0]:
         raise InputError(

@@ -44,7 +44,7 @@ from tf_adaptive.training.run_directory import (
 from tf_adaptive.training.schedules import learning_rate_schedule
 from trainers import backbones, network_training, networks, program, training_flags
 from trainers.progress_bar import with_bar
-from trainers.reporting import report_run
+from trainers.reporting import report_if_finished, report_run
 
 flags.adopt_module_key_flags(backbones)
 flags.adopt_module_key_flags(network_training)
@@ -75,6 +75,8 @@ def main():
     dtype = training_flags.layers_dtype()
     _check_flags()
     run_dir = network_training.RUN_DIR.value
+    if report_if_finished(run_dir, resume=training_flags.RESUME.value):
+        return
     if not training_flags.RESUME.value:
         check_new_run(run_dir)
     keras.utils.set_random_seed(network_training.SEED.value)

@@ -15,7 +15,7 @@ from tf_adaptive.gradient_equilibrium import FORMS, with_gradient_equilibrium
 from tf_adaptive.losses import check_exit_weights
 from tf_adaptive.training.run_directory import finish_run, load_finished_run
 from trainers import network_training, networks, program, pruning_flags, training_flags
-from trainers.reporting import report_run
+from trainers.reporting import report_if_finished, report_run
 
 flags.adopt_module_key_flags(networks)
 flags.adopt_module_key_flags(network_training)
@@ -45,6 +45,9 @@ def main():
     check_choice("gradient_equilibrium_form", _GRADIENT_EQUILIBRIUM_FORM.value, FORMS)
     network_training.check_flags()
     pruning_flags.check_flags()
+    run_dir = network_training.RUN_DIR.value
+    if report_if_finished(run_dir, resume=training_flags.RESUME.value):
+        return
     dataset = training_flags.data_of(network_training.DATASET.value)
     keras.utils.set_random_seed(network_training.SEED.value)
     model = _build(dataset, dtype=dtype)
@@ -54,7 +57,7 @@ def main():
         model.set_weights(other.get_weights())
     if _GRADIENT_EQUILIBRIUM.value:
         model = with_gradient_equilibrium(model, form=_GRADIENT_EQUILIBRIUM_FORM.value)
-    epochs, run_dir = network_training.EPOCHS.value, network_training.RUN_DIR.value
+    epochs = network_training.EPOCHS.value
     steps = epochs * dataset.steps_per_epoch(network_training.BATCH_SIZE.value)
     step = network_training.whole_network_step(
         model,

@@ -36,6 +36,8 @@ _LEARNING_RATE = flags.DEFINE_float(
 def main():
     check_whole("calibration_images", _CALIBRATION_IMAGES.value, least=1)
     second_run.check_flags()
+    if second_run.is_finished():
+        return
     config, trained = load_run_with_exits(_RUN_DIR.value)
     if config.get("prune_to") is not None:
         raise InputError(

@@ -16,7 +16,7 @@ from absl import flags
 from tf_adaptive.precision import copy_weights, with_dtype
 from tf_adaptive.training.run_directory import finish_run
 from trainers import backbones, network_training, networks, program, pruning_flags, training_flags
-from trainers.reporting import report_run
+from trainers.reporting import report_if_finished, report_run
 
 flags.adopt_module_key_flags(backbones)
 flags.adopt_module_key_flags(network_training)
@@ -28,10 +28,13 @@ def main():
     dtype = training_flags.layers_dtype()
     network_training.check_flags()
     pruning_flags.check_flags()
+    run_dir = network_training.RUN_DIR.value
+    if report_if_finished(run_dir, resume=training_flags.RESUME.value):
+        return
     keras.utils.set_random_seed(network_training.SEED.value)
     network, dataset = backbones.load_backbone(network_training.DATASET.value)
     drop_shares = network_training.fill_recipe(networks.recipe_for_images(dataset.image_shape))
-    epochs, run_dir = network_training.EPOCHS.value, network_training.RUN_DIR.value
+    epochs = network_training.EPOCHS.value
     model = network if dtype is None else with_dtype(network, dtype)
     steps = epochs * dataset.steps_per_epoch(network_training.BATCH_SIZE.value)
     step = network_training.whole_network_step(

@@ -34,7 +34,7 @@ class Finished:
 
 def run_program(name, *arguments):
     """Runs `python -m NAME ARGUMENTS` to its end."""
-    with _started(name, arguments) as (process, outputs):
+    with started(name, arguments) as (process, outputs):
         process.join()
         return Finished(process.exitcode, *(output.read_text() for output in outputs))
 
@@ -53,7 +53,7 @@ def refused(directory, name, *arguments):
 
 def kill_program_at(wanted, name, *arguments):
     """Runs `python -m NAME ARGUMENTS` and kills it once a file is there."""
-    with _started(name, arguments) as (process, (_, stderr)):
+    with started(name, arguments) as (process, (_, stderr)):
         deadline = time.monotonic() + 300
         while not wanted.exists():
             ended = not process.is_alive()
@@ -93,7 +93,7 @@ def files(directory):
 
 
 @contextlib.contextmanager
-def _started(name, arguments):
+def started(name, arguments):
     """A process that runs a program, and the files that its standard output and error go to."""
     with tempfile.TemporaryDirectory() as directory:
         outputs = [pathlib.Path(directory, stream) for stream in ("stdout", "stderr")]

@@ -71,6 +71,26 @@ def test_a_save_killed_half_way_leaves_the_one_before(tmp_path):
     Checkpoints(tmp_path, variables).restore()
 
 
+@pytest.mark.parametrize(
+    "names",
+    [
+        b"",
+        b'model_checkpoint_path: "ckpt-2',
+        b"\xff\xfe",
+        b'model_checkpoint_path: "ckpt-9"\nall_model_checkpoint_paths: "ckpt-9"\n',
+        b'model_checkpoint_path: "/other/ckpt-2"\nall_model_checkpoint_paths: "/other/ckpt-2"\n',
+    ],
+)
+def test_damaged_names_of_the_checkpoints_are_made_anew(tmp_path, names):
+    (saved(tmp_path, 5, 6, 7) / "checkpoint").write_bytes(names)
+    variables = state(0)
+    checkpoints = Checkpoints(tmp_path, variables)
+    assert checkpoints.restore() == []
+    assert int(variables["position"][0]) == 7
+    checkpoints.save()
+    assert sorted(path.stem for path in tmp_path.glob("*.index")) == ["ckpt-3", "ckpt-4"]
+
+
 @pytest.mark.parametrize("ending", ["index", "data-00000-of-00001"])
 @pytest.mark.parametrize("keep", [0.0, 0.5, None])
 def test_the_one_before_a_damaged_one_is_taken(tmp_path, ending, keep):

@@ -146,8 +146,12 @@ def test_a_damaged_checkpoint_is_gone_on_from_before_it(tmp_path, uninterrupted)
     assert_same(tmp_path, model, uninterrupted)
 
 
-def test_run_killed_before_its_first_checkpoint_starts_over(tmp_path, uninterrupted):
+@pytest.mark.parametrize("written", [None, "ckpt-1.data-00000-of-00001"])
+def test_run_killed_before_its_first_checkpoint_starts_over(tmp_path, uninterrupted, written):
     start_run(tmp_path, CONFIG)
+    if written is not None:
+        (tmp_path / "checkpoints").mkdir()
+        (tmp_path / "checkpoints" / written).write_bytes(b"half")
     assert_same(tmp_path, train_tiny(tmp_path, resume=True), uninterrupted)
 
 
@@ -260,12 +264,15 @@ def test_another_run_and_other_settings_are_refused(tmp_path):
 
 def test_damaged_run_is_refused_and_left_as_it_is(tmp_path):
     train_tiny(tmp_path, epochs=1)
+    history = (tmp_path / "history.csv").read_bytes()
     (tmp_path / "history.csv").unlink()
     before = contents(tmp_path)
     with pytest.raises(InputError, match="must hold the 1 epochs of the checkpoint"):
         train_tiny(tmp_path, resume=True)
     assert contents(tmp_path) == before
-    (tmp_path / "checkpoints" / "checkpoint").unlink()
+    (tmp_path / "history.csv").write_bytes(history)
+    for path in (tmp_path / "checkpoints").iterdir():
+        path.unlink()
     before = contents(tmp_path)
     with pytest.raises(InputError, match="must hold a checkpoint"):
         train_tiny(tmp_path, resume=True)

@@ -1,5 +1,7 @@
 """The state of a training on disk, so that a killed one continues."""
 
+import pathlib
+
 import tensorflow as tf
 
 from tf_adaptive.errors import InputError
@@ -19,6 +21,7 @@ class Checkpoints:
     def __init__(self, directory, state):
         self._directory = directory
         self._checkpoint = tf.train.Checkpoint(**state)
+        _mend_names(directory)
         self._manager = tf.train.CheckpointManager(self._checkpoint, directory, max_to_keep=2)
 
     def save(self):
@@ -26,8 +29,9 @@ class Checkpoints:
         self._manager.save()
 
     def started(self):
-        """Whether a checkpoint was ever written."""
-        return any(self._directory.glob("*"))
+        """Whether a checkpoint was ever written, whole or since damaged."""
+        names = self._directory / "checkpoint"
+        return names.exists() or any(self._directory.glob("*.index"))
 
     def restore(self):
         """Fills the state from the latest checkpoint that is whole; nothing on disk changes.
@@ -68,6 +72,29 @@ class Checkpoints:
                 "The checkpoint must hold the variables of this network and optimizer. "
                 f"Received: {path}.*, which holds others; resume with the settings of its run."
             ) from error
+
+
+def _mend_names(directory):
+    """Makes the file that names the checkpoints anew, where it is damaged or names others."""
+    written = {
+        int(path.stem.removeprefix("ckpt-")): str(path.with_suffix(""))
+        for path in directory.glob("ckpt-*.index")
+        if path.stem.removeprefix("ckpt-").isdecimal()
+    }
+    if not written:
+        return
+    try:
+        state = tf.train.get_checkpoint_state(directory)
+    except (ValueError, tf.errors.OpError):
+        state = None
+    named = set() if state is None else set(state.all_model_checkpoint_paths)
+    outside = any(pathlib.Path(path).parent != directory for path in named)
+    if outside or not named & set(written.values()):
+        paths = [path for _, path in sorted(written.items())]
+        times = [pathlib.Path(f"{path}.index").stat().st_mtime for path in paths]
+        tf.compat.v1.train.update_checkpoint_state(
+            directory, paths[-1], paths, all_model_checkpoint_timestamps=times
+        )
 
 
 class _DamagedError(Exception):
