@@ -38,10 +38,9 @@ def fold_batch_norm(model, *, dtype=None):
         it is.
 
     Raises:
-        InputError: the model is not functional, two layers inside it have the same name, a layer
-            has weights that its configuration does not make, or a copy of one does not answer as
-            it does: the result is compared with the model on two random
-            images.
+        InputError: the model is not functional, a layer has weights that its configuration does not
+            make, or a copy of one does not answer as it does: the result is compared with the
+            model on two random images.
     """
     if not is_functional(model):
         raise InputError(f"`model` must be a functional keras.Model. Received: {model!r}")

@@ -125,22 +125,18 @@ def open_nested(model):
 
     Returns:
         `model` itself when nothing is nested, else a functional model that shares all its layers.
-
-    Raises:
-        InputError: two layers of the opened model have the same name.
+        Where layers of nested models have the name of another, they are shared under a numbered
+        one.
     """
     if not any(map(_is_its_graph, model.layers)):
         return model
     tensors = {id(tensor): tensor for tensor in model.inputs}
-    run_calls(calls_before(model.outputs), tensors, _call_opened)
+    # The model's own layers keep their names.
+    own = {
+        operation.name: operation for operation in model.operations if not _is_its_graph(operation)
+    }
+    run_calls(calls_before(model.outputs), tensors, _OpenedCalls(own))
     outputs = [tensors[id(tensor)] for tensor in model.outputs]
-    names = {}
-    for node in calls_before(outputs):
-        if names.setdefault(node.operation.name, node.operation) is not node.operation:
-            raise InputError(
-                "Layers of `model`, those inside nested models included, must have different "
-                f"names. Received: two of the name {node.operation.name!r}"
-            )
     return keras.Model(model.input, outputs, name=model.name)
 
 
@@ -171,28 +167,63 @@ def _is_its_graph(operation):
     return type(operation).call in (Functional.call, keras.Sequential.call)
 
 
-def _call_opened(operation, args, kwargs):
-    if not _is_its_graph(operation):
-        return operation(*args, **kwargs)
-    given = args[0] if args else kwargs["inputs"]
-    # A nested model was called in training, in inference, or as the model around it is.
-    training = {key: kwargs[key] for key in ("training",) if kwargs.get(key) is not None}
-    if isinstance(operation, keras.Sequential):
-        operation = operation._functional
-    if isinstance(given, dict) and not isinstance(operation.input, dict):
-        given = [given[tensor.name] for tensor in operation.inputs]
-    tensors = {
-        # A model gives its inputs their dtype before its first layer sees them.
-        id(tensor): value if value.dtype == tensor.dtype else keras.ops.cast(value, tensor.dtype)
-        for tensor, value in zip(operation.inputs, keras.tree.flatten(given), strict=True)
-    }
+class _OpenedCalls:
+    """Calls operations, those inside nested models in place of these, each under a name of its own.
 
-    def call(inner, inner_args, inner_kwargs):
-        inner_kwargs = {**inner_kwargs, **_understood(inner, training)}
-        return _call_opened(inner, inner_args, inner_kwargs)
+    Args:
+        names: dictionary from name to the operation that has it.
+    """
 
-    run_calls(calls_before(operation.outputs), tensors, call)
-    return [tensors[id(tensor)] for tensor in operation.outputs]
+    def __init__(self, names):
+        self._names = names
+        self._renamed = {}
+
+    def __call__(self, operation, args, kwargs):
+        if not _is_its_graph(operation):
+            return self._with_own_name(operation)(*args, **kwargs)
+        given = args[0] if args else kwargs["inputs"]
+        # A nested model was called in training, in inference, or as the model around it is.
+        training = {key: kwargs[key] for key in ("training",) if kwargs.get(key) is not None}
+        if isinstance(operation, keras.Sequential):
+            operation = operation._functional
+        if isinstance(given, dict) and not isinstance(operation.input, dict):
+            given = [given[tensor.name] for tensor in operation.inputs]
+        tensors = {
+            # A model gives its inputs their dtype before its first layer sees them.
+            id(tensor): value
+            if value.dtype == tensor.dtype
+            else keras.ops.cast(value, tensor.dtype)
+            for tensor, value in zip(operation.inputs, keras.tree.flatten(given), strict=True)
+        }
+
+        def call(inner, inner_args, inner_kwargs):
+            return self(inner, inner_args, {**inner_kwargs, **_understood(inner, training)})
+
+        run_calls(calls_before(operation.outputs), tensors, call)
+        return [tensors[id(tensor)] for tensor in operation.outputs]
+
+    def _with_own_name(self, operation):
+        name = operation.name
+        if self._names.setdefault(name, operation) is operation:
+            return operation
+        if id(operation) not in self._renamed:
+            number = 2
+            while f"{name}_{number}" in self._names:
+                number += 1
+            renamed = _under_name(operation, f"{name}_{number}")
+            self._names[renamed.name] = renamed
+            # With the operation itself, so that no other one gets its id.
+            self._renamed[id(operation)] = (operation, renamed)
+        return self._renamed[id(operation)][1]
+
+
+def _under_name(operation, name):
+    """The same operation, variables and all, that has another name and no calls yet."""
+    renamed = object.__new__(type(operation))
+    renamed.__dict__.update(operation.__dict__)
+    # Past the tracking of attributes, which both have in common.
+    renamed.__dict__.update(name=name, _inbound_nodes=[], _outbound_nodes=[])
+    return renamed
 
 
 def _understood(operation, training):

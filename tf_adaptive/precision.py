@@ -17,9 +17,6 @@ def with_dtype(model, dtype):
     Returns:
         A functional `keras.Model` with the same weights, of its own, under the same layer names.
 
-    Raises:
-        InputError: two layers inside the model have the same name.
-
     Example:
         >>> half = with_dtype(model, "mixed_bfloat16")
         >>> copy_weights(half, model)

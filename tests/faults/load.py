@@ -13,7 +13,7 @@ _SIDES = (1, 300)
 
 
 def ask_in_threads(version, *, seconds, threads, seed, shown=iter):
-    """Asks `serving_bytes` in threads, and compares every answer with that of one thread.
+    """Asks an exported model in threads, and compares every answer with that of one thread.
 
     Requests are 1 to 16 pictures of 1 to 300 pixels a side, half of them with thresholds of their
     own.
@@ -33,11 +33,10 @@ def ask_in_threads(version, *, seconds, threads, seed, shown=iter):
         AssertionError: an answer that is another.
     """
     served = tf.saved_model.load(str(version))
-    signature = served.signatures["serving_bytes"]
     draw = np.random.default_rng(seed)
-    num_thresholds = signature.structured_input_signature[1]["thresholds"].shape[-1]
-    requests = [_request(draw, num_thresholds) for _ in range(_REQUESTS)]
-    answers = [_ask(signature, request) for request in requests]
+    given = served.signatures["serving_bytes_thresholds"].structured_input_signature[1]
+    requests = [_request(draw, given["thresholds"].shape[-1]) for _ in range(_REQUESTS)]
+    answers = [_ask(served, request) for request in requests]
     begun = time.monotonic()
     until = begun + seconds
 
@@ -46,7 +45,7 @@ def ask_in_threads(version, *, seconds, threads, seed, shown=iter):
         asked = pictures = 0
         while time.monotonic() < until:
             number = int(own.integers(_REQUESTS))
-            _check(_ask(signature, requests[number]), answers[number], number)
+            _check(_ask(served, requests[number]), answers[number], number)
             asked += 1
             pictures += len(requests[number]["encoded"])
         return asked, pictures
@@ -84,8 +83,10 @@ def _request(draw, num_thresholds):
     return request
 
 
-def _ask(signature, request):
-    return {name: tensor.numpy() for name, tensor in signature(**request).items()}
+def _ask(served, request):
+    name = "serving_bytes_thresholds" if "thresholds" in request else "serving_bytes"
+    answer = served.signatures[name](**request)
+    return {name: tensor.numpy() for name, tensor in answer.items()}
 
 
 def _check(answer, expected, number):
