@@ -9,6 +9,7 @@ import pathlib
 from absl import flags
 
 from tf_adaptive import plots
+from tf_adaptive.data.decoding import AS_STORED
 from tf_adaptive.errors import InputError
 from tf_adaptive.files import replaced_whole
 from tf_adaptive.training.run_directory import read_config
@@ -20,7 +21,7 @@ _BUDGETS = flags.DEFINE_list("budgets", ["0.25", "0.5", "1.0"], "p of the budget
 _FIGURE = flags.DEFINE_string("figure", None, "where to draw both kinds of curves, a .png file")
 
 # What must be the same for accuracies to be compared.
-_DATA = ("dataset", "image_size", "validation_size")
+_DATA = ("dataset", "image_size", "validation_size", "evaluation_split", "picture_reading")
 
 
 def main():
@@ -30,7 +31,9 @@ def main():
         )
     configs = [read_config(run_dir) for run_dir in _RUN_DIRS.value]
     for name in _DATA:
-        values = [config.get(name) for config in configs]
+        # Runs of former versions lack the last, and read pictures so.
+        default = AS_STORED if name == "picture_reading" else None
+        values = [config.get(name, default) for config in configs]
         if any(value != values[0] for value in values):
             raise InputError(f"The runs must have the same {name}. Received: {values}")
     reports = {

@@ -150,7 +150,7 @@ def test_a_keras_file_gets_the_data_set_s_classes(tmp_path, keras_file):
         ("preprocessing", "torhc", "Did you mean 'torch'?"),
         ("precision", "bfloat", "Did you mean 'bfloat16'?"),
         ("epochs", "0", "`epochs` must be a whole number from 1 on. Received: epochs=0"),
-        ("batch_size", "129", "`batch_size` must be at most the number of training images, 128"),
+        ("batch_size", "129", "Received: 128 training images; lower `batch_size`, which is "),
         ("learning_rate", "nan", "`learning_rate` must be finite and above 0"),
         ("seed", "-1", "`seed` must be a whole number from 0"),
     ],

@@ -206,7 +206,7 @@ def test_directory_of_something_else(tmp_path, finished_search):
         ("--trials=1", "`trials` must be a whole number from 2 on"),
         ("--search=hyperband", "`trials` must be left out with hyperband"),
         ("--epochs=0", "`epochs` must be a whole number from 1 on"),
-        ("--batch_size=65", "`batch_size` must be at most the number of training images, 64"),
+        ("--batch_size=65", "Received: 64 training images; lower `batch_size`, which is "),
         ("--learning_rate=0", "`learning_rate` must be finite and above 0"),
         ("--warmup_epochs=1", "`warmup_epochs` must be at least 0 and below `epochs`, 1"),
         ("--stage_1_from=nowhere", "`run_dir` must be the directory of a run"),

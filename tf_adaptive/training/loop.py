@@ -88,8 +88,8 @@ def check_training(dataset, *, epochs, batch_size, seed, checkpoint_seconds, che
         )
     if dataset.sizes["train"] < batch_size:
         raise InputError(
-            "`batch_size` must be at most the number of training images, "
-            f"{dataset.sizes['train']}. Received: batch_size={batch_size}."
+            "There must be as many training images as a batch holds, or more. Received: "
+            f"{dataset.sizes['train']} training images; lower `batch_size`, which is {batch_size}."
         )
     if not dataset.sizes["validation"]:
         raise InputError("`dataset` must have validation images. Received: none.")
