@@ -215,7 +215,7 @@ def contents(directory):
     [
         ({"epochs": 0}, "`epochs` must be a whole number from 1"),
         ({"batch_size": 0}, "`batch_size` must be a whole number from 1"),
-        ({"batch_size": 45}, "`batch_size` must be at most .* training images, 44.*batch_size=45"),
+        ({"batch_size": 45}, "44 training images; lower `batch_size`, which is 45"),
         ({"seed": -1}, "`seed` must be a whole number from 0"),
         ({"checkpoint_steps": 0}, "`checkpoint_steps` must be a whole number from 1"),
         ({"checkpoint_seconds": 0}, "`checkpoint_seconds` must be above 0"),
@@ -232,7 +232,7 @@ def test_bad_arguments_leave_no_run(tmp_path, arguments, message):
 @pytest.mark.parametrize(
     ("sizes", "message"),
     [
-        ({"train": 0, "validation": 12}, "`batch_size` must be at most .* training images, 0"),
+        ({"train": 0, "validation": 12}, "Received: 0 training images"),
         ({"train": 44, "validation": 0}, "`dataset` must have validation images"),
     ],
 )
