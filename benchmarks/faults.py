@@ -1,11 +1,12 @@
 """Hundreds of kills, a hundred thousand damaged inputs, an hour of threads: what they bring down.
 
-    python -m benchmarks.faults --kills 200 --inputs 100000 --minutes 60
+    python -m benchmarks.faults --kills 200 --inputs 100000 --starts 300 --minutes 60
 
 Kills every program that writes at random moments and continues it: what comes out must be what an
 uninterrupted run gives, to the bit, with nothing left over. Damages pictures and every kind of file
-that is read: each must be answered or refused in a line, within ten seconds and a gigabyte. Asks
-the exported model from threads. Prints the counts; the first fault ends it with what it was.
+that is read: each must be answered or refused in a line, within ten seconds and a gigabyte. Starts
+programs with a flag that holds anything. Asks the exported model from threads. Prints the counts;
+the first fault ends it with what it was.
 """
 
 import pathlib
@@ -18,12 +19,14 @@ from tests.conftest import STATIC_TRAINING, TRAINING
 from tests.faults.inputs import KINDS, made_files, try_inputs
 from tests.faults.kills import KILLABLE, kill_at_random
 from tests.faults.load import ask_in_threads
+from tests.faults.random_flags import try_flags
 from tests.trainers.programs import run_program
 from tf_adaptive.errors import check_at_least_0, check_whole
 from trainers import program
 
 _KILLS = flags.DEFINE_integer("kills", 200, "kills of all programs together")
 _INPUTS = flags.DEFINE_integer("inputs", 100_000, "damaged inputs of all kinds together")
+_STARTS = flags.DEFINE_integer("starts", 300, "starts of programs with a flag that holds anything")
 _MINUTES = flags.DEFINE_float("minutes", 60.0, "time that threads ask the exported model for")
 _THREADS = flags.DEFINE_integer("threads", 8, "threads that ask it")
 # The programs that are killed have a flag `seed`, and see this file too.
@@ -37,6 +40,7 @@ _SHARES |= dict.fromkeys(("description.json", "checkpoints", "PyTorch files"), 0
 def main():
     check_whole("kills", _KILLS.value, least=0)
     check_whole("inputs", _INPUTS.value, least=0)
+    check_whole("starts", _STARTS.value, least=0)
     check_at_least_0("minutes", _MINUTES.value)
     check_whole("threads", _THREADS.value, least=1)
     check_whole("faults_seed", _SEED.value, least=0)
@@ -49,6 +53,10 @@ def main():
             assert finished.status == 0, finished.stderr
         if _KILLS.value:
             _kill(runs, folder)
+        if _STARTS.value:
+            outcome = try_flags(runs, folder, inputs=_STARTS.value, seed=_SEED.value)
+            counted = ", ".join(f"{count} {what}" for what, count in outcome.items())
+            print(f"\nstarts with a flag that holds anything: {counted}", flush=True)
         if _INPUTS.value or _MINUTES.value:
             made_files(folder / "files", runs["multi_exit"])
         if _INPUTS.value:

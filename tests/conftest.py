@@ -21,6 +21,30 @@ QUANTIZED_TRAINING = (
     *("--learning_rate", "0.01"),
 )
 
+# Two epochs of eight steps.
+EXITS_TRAINING = (
+    *("--dataset", "digits", "--train_size", "128", "--validation_size", "64"),
+    *("--batch_size", "16", "--epochs", "2", "--learning_rate", "0.05", "--exits", "3"),
+)
+BUILT_EXITS_TRAINING = (*("--backbone", "resnet8_grey", "--weights", "none"), *EXITS_TRAINING)
+
+# Two trials of both phases.
+MULTI_EXIT_SEARCH = (
+    *("--tuner", "multi_exit", "--model", "msdnet", "--preset", "msdnet_cifar_lingrow4"),
+    *("--dataset", "digits", "--train_size", "32", "--validation_size", "32"),
+    *("--batch_size", "16", "--epochs", "1", "--phase_2_epochs", "1", "--trials", "2"),
+    *("--gradient_equilibrium", "on", "--search", "random"),
+)
+
+# Four steps of stage 1 and of each of three trials.
+DRNET_SEARCH = (
+    *("--preset", "drnet_resnet6_grey", "--dataset", "digits", "--resolutions", "24,16,12"),
+    *("--other_resolutions", "24,12", "--train_size", "64", "--validation_size", "32"),
+    *("--target_gflops", "0.003", "--batch_size", "16", "--warmup_epochs", "0"),
+    *("--stage_1_epochs", "1", "--epochs", "1", "--trials", "3", "--learning_rate", "0.05"),
+    *("--search", "random"),
+)
+
 
 def pytest_runtest_setup(item):
     if "bfloat16" in item.name and not convolves_in_bfloat16():

@@ -5,6 +5,7 @@ import pytest
 from tests.faults.inputs import KINDS, made_files, try_inputs
 from tests.faults.kills import KILLABLE, kill_at_random
 from tests.faults.load import ask_in_threads
+from tests.faults.random_flags import try_flags
 
 pytestmark = pytest.mark.large
 
@@ -25,6 +26,11 @@ def test_damaged_inputs_are_answered_or_refused(damaged_files, kind):
 def test_killed_programs_go_on(finished_run, static_run, tmp_path, name):
     runs = {"multi_exit": finished_run, "static": static_run}
     assert kill_at_random(KILLABLE[name], runs, tmp_path, kills=2, seed=0) >= 1
+
+
+def test_flags_that_hold_anything(finished_run, static_run, tmp_path):
+    runs = {"multi_exit": finished_run, "static": static_run}
+    assert sum(try_flags(runs, tmp_path, inputs=10, seed=0).values()) == 10
 
 
 def test_threads_get_the_answers_of_one(damaged_files):

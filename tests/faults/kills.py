@@ -9,28 +9,21 @@ import numpy as np
 import tensorflow as tf
 
 from savedmodels.classifiers import load_classifier
-from tests.conftest import DRNET_TRAINING, QUANTIZED_TRAINING, STATIC_TRAINING, TRAINING
+from tests.conftest import (
+    BUILT_EXITS_TRAINING,
+    DRNET_SEARCH,
+    DRNET_TRAINING,
+    EXITS_TRAINING,
+    MULTI_EXIT_SEARCH,
+    QUANTIZED_TRAINING,
+    STATIC_TRAINING,
+    TRAINING,
+)
 from tests.trainers.programs import assert_same_weights, rows, run_program, started, without_times
 from tf_adaptive.training.run_directory import load_finished_run
 from trainers.reporting import load_run_dataset
 
 _OFTEN = ("--checkpoint_seconds", "0.2")
-_SMALL = (
-    *("--dataset", "digits", "--train_size", "128", "--validation_size", "64"),
-    *("--batch_size", "16", "--epochs", "2", "--learning_rate", "0.05"),
-)
-_DRNET_SEARCH = (
-    *("--preset", "drnet_resnet6_grey", "--dataset", "digits", "--resolutions", "24,16,12"),
-    *("--train_size", "64", "--validation_size", "32", "--target_gflops", "0.003"),
-    *("--batch_size", "16", "--warmup_epochs", "0", "--stage_1_epochs", "1", "--epochs", "1"),
-    *("--trials", "2", "--learning_rate", "0.05", "--search", "random"),
-)
-_MULTI_EXIT_SEARCH = (
-    *("--tuner", "multi_exit", "--model", "msdnet", "--preset", "msdnet_cifar_lingrow4"),
-    *("--dataset", "digits", "--train_size", "32", "--validation_size", "32"),
-    *("--batch_size", "16", "--epochs", "1", "--phase_2_epochs", "1", "--trials", "2"),
-    *("--gradient_equilibrium", "on", "--search", "random"),
-)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,14 +49,11 @@ KILLABLE = {
     "train_multi_exit": Killable("trainers.train_multi_exit", (*TRAINING, *_OFTEN)),
     "train_static": Killable("trainers.train_static", (*STATIC_TRAINING, *_OFTEN)),
     "train_exits, frozen": Killable(
-        "trainers.train_exits", (*_SMALL, "--exits", "3", *_OFTEN), of="static"
+        "trainers.train_exits", (*EXITS_TRAINING, *_OFTEN), of="static"
     ),
     "train_exits, backbone_then_joint": Killable(
         "trainers.train_exits",
-        (
-            *("--backbone", "resnet8_grey", "--weights", "none", "--exits", "3"),
-            *("--mode", "backbone_then_joint", *_SMALL, *_OFTEN),
-        ),
+        (*BUILT_EXITS_TRAINING, "--mode", "backbone_then_joint", *_OFTEN),
     ),
     "train_collaboration": Killable(
         "trainers.train_collaboration",
@@ -78,8 +68,8 @@ KILLABLE = {
         writes="--output_dir",
     ),
     "train_drnet": Killable("trainers.train_drnet", (*DRNET_TRAINING, *_OFTEN)),
-    "tune, multi_exit": Killable("trainers.tune", (*_MULTI_EXIT_SEARCH, *_OFTEN), made="search"),
-    "tune, drnet": Killable("trainers.tune", (*_DRNET_SEARCH, *_OFTEN), made="search"),
+    "tune, multi_exit": Killable("trainers.tune", (*MULTI_EXIT_SEARCH, *_OFTEN), made="search"),
+    "tune, drnet": Killable("trainers.tune", (*DRNET_SEARCH, *_OFTEN), made="search"),
     "export": Killable("savedmodels.export", (), of="multi_exit", writes="--output", made="model"),
     "convert_tflite": Killable(
         "savedmodels.convert_tflite",
@@ -114,7 +104,7 @@ def kill_at_random(killable, runs, folder, *, kills, seed, shown=iter):
     folder = pathlib.Path(folder)
     directory, reference = folder / "killed" / "run", folder / "whole" / "run"
     begun = time.monotonic()
-    finished = run_program(killable.program, *_arguments(killable, runs, reference))
+    finished = run_program(killable.program, *arguments_of(killable, runs, reference))
     duration = time.monotonic() - begun
     assert finished.status == 0, finished.stderr
     draw = np.random.default_rng(seed)
@@ -124,13 +114,14 @@ def kill_at_random(killable, runs, folder, *, kills, seed, shown=iter):
             compared += 1
             _compare(killable, runs, directory, reference)
             shutil.rmtree(directory.parent)
-    finished = run_program(killable.program, *_arguments(killable, runs, directory))
+    finished = run_program(killable.program, *arguments_of(killable, runs, directory))
     assert finished.status == 0, finished.stderr
     _compare(killable, runs, directory, reference)
     return compared + 1
 
 
-def _arguments(killable, runs, directory):
+def arguments_of(killable, runs, directory):
+    """The command line that starts a program, or continues what it began in a directory."""
     arguments = [*killable.arguments, killable.writes, directory]
     if killable.of is not None:
         arguments += ["--backbone" if killable.of == "static" else "--run_dir", runs[killable.of]]
@@ -142,7 +133,7 @@ def _arguments(killable, runs, directory):
 
 def _is_killed(killable, runs, directory, *, after):
     """Starts or continues the program; whether it ran until it was killed."""
-    with started(killable.program, _arguments(killable, runs, directory)) as (process, outputs):
+    with started(killable.program, arguments_of(killable, runs, directory)) as (process, outputs):
         process.join(after)
         if process.is_alive():
             process.kill()

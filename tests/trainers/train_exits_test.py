@@ -5,6 +5,8 @@ import numpy as np
 import pytest
 
 from savedmodels.staged_runner import StagedRunner
+from tests.conftest import BUILT_EXITS_TRAINING as BUILT
+from tests.conftest import EXITS_TRAINING as DATA
 from tests.exits.backbones import residual_classifier
 from tests.trainers.programs import (
     assert_same_weights,
@@ -19,11 +21,6 @@ from tf_adaptive.training.run_directory import load_finished_run
 from trainers.reporting import load_run_dataset
 
 TRAIN = "trainers.train_exits"
-DATA = (
-    *("--dataset", "digits", "--train_size", "128", "--validation_size", "64"),
-    *("--batch_size", "16", "--epochs", "2", "--learning_rate", "0.05", "--exits", "3"),
-)
-BUILT = (*("--backbone", "resnet8_grey", "--weights", "none"), *DATA)
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,5 @@
 import json
+import shutil
 import subprocess
 import sys
 
@@ -7,7 +8,14 @@ import pytest
 from PIL import Image
 
 from tests.conftest import TRAINING
-from tests.trainers.programs import REPOSITORY, kill_program_at, rows, run_program, without_times
+from tests.trainers.programs import (
+    REPOSITORY,
+    files,
+    kill_program_at,
+    rows,
+    run_program,
+    without_times,
+)
 from tf_adaptive.training.run_directory import load_finished_run
 
 FIGURES = ("accuracy_against_macs.png", "exits_along_budget.png", "first_and_last_exit.png")
@@ -51,6 +59,15 @@ def test_run_directory(finished_run):
     assert [row["epoch"] for row in rows(finished_run / "history.csv")] == ["1", "2"]
     assert any((finished_run / "tensorboard").iterdir())
     assert (finished_run / "checkpoints" / "checkpoint").is_file()
+
+
+def test_a_run_killed_before_its_report_gets_it_when_resumed(finished_run, tmp_path):
+    run_dir = shutil.copytree(finished_run, tmp_path / "run")
+    shutil.rmtree(run_dir / "report")
+    finished = run_program("trainers.train_multi_exit", *TRAINING, "--run_dir", run_dir, "--resume")
+    assert (finished.status, finished.stderr) == (0, "")
+    assert f"{run_dir} is finished; its report is written again." in finished.stdout
+    assert files(run_dir / "report") == files(finished_run / "report")
 
 
 def test_report(finished_run):

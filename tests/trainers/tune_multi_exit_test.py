@@ -2,15 +2,10 @@ import json
 
 import pytest
 
+from tests.conftest import MULTI_EXIT_SEARCH as SEARCH
 from tests.trainers.programs import refused, rows, run_program, without_times
 
 TUNE = "trainers.tune"
-SEARCH = (
-    *("--tuner", "multi_exit", "--model", "msdnet", "--preset", "msdnet_cifar_lingrow4"),
-    *("--dataset", "digits", "--train_size", "32", "--validation_size", "32"),
-    *("--batch_size", "16", "--epochs", "1", "--phase_2_epochs", "1", "--trials", "2"),
-    *("--gradient_equilibrium", "on", "--search", "random"),
-)
 
 
 @pytest.fixture(scope="module")

@@ -3,6 +3,7 @@ import shutil
 
 import pytest
 
+from tests.conftest import DRNET_SEARCH as SEARCH
 from tests.trainers.programs import (
     files,
     kill_program_at,
@@ -13,14 +14,6 @@ from tests.trainers.programs import (
 )
 
 TUNE = "trainers.tune"
-# Four steps of stage 1 and of each of three trials.
-SEARCH = (
-    *("--preset", "drnet_resnet6_grey", "--dataset", "digits", "--resolutions", "24,16,12"),
-    *("--other_resolutions", "24,12", "--train_size", "64", "--validation_size", "32"),
-    *("--target_gflops", "0.003", "--batch_size", "16", "--warmup_epochs", "0"),
-    *("--stage_1_epochs", "1", "--epochs", "1", "--trials", "3", "--learning_rate", "0.05"),
-    *("--search", "random"),
-)
 
 
 @pytest.fixture(scope="module")
