@@ -4,7 +4,7 @@
 
 FOLDER holds what `made_files` made. Prints what became of the inputs, a JSON object; ends with
 another status than 0 at a traceback, a crash, an input that takes more than ten seconds, or more
-than a gigabyte of memory above what the whole files take.
+than a gigabyte of memory.
 """
 
 import collections
@@ -13,7 +13,7 @@ import functools
 import io
 import json
 import pathlib
-import resource
+import re
 import shutil
 import subprocess
 import sys
@@ -70,8 +70,8 @@ def try_inputs(kind, folder, *, inputs, seed):
         seed: what they are drawn from.
 
     Returns:
-        Dictionary: how many were "answered" and "refused", and "megabytes", the most memory that a
-        process took above what it took before the first.
+        Dictionary: how many were "answered" and "refused", and "megabytes", the most memory that
+        one of them took.
 
     Raises:
         AssertionError: one brought a traceback, a crash, a hang, or took too much memory.
@@ -235,8 +235,7 @@ def main(kind, folder, inputs, seed):
     folder = pathlib.Path(folder)
     strategy, attempt = KINDS[kind](folder)
     last = folder / f"last_{kind.replace(' ', '_')}"
-    outcomes = collections.Counter(answered=0, refused=0)
-    before = _peak_bytes()
+    outcomes, taken = collections.Counter(answered=0, refused=0), []
 
     @hypothesis.seed(int(seed))
     @hypothesis.settings(
@@ -245,10 +244,13 @@ def main(kind, folder, inputs, seed):
         database=None,
         phases=[hypothesis.Phase.generate],
         suppress_health_check=list(hypothesis.HealthCheck),
+        # What fails is in a file, and may be megabytes.
+        verbosity=hypothesis.Verbosity.quiet,
     )
     @hypothesis.given(strategy)
     def every(example):
-        last.write_bytes(repr(example).encode())
+        last.write_bytes(_as_bytes(example))
+        before = _most_bytes_from_now()
         faulthandler.dump_traceback_later(MOST_SECONDS, exit=True)
         try:
             attempt(example)
@@ -259,14 +261,30 @@ def main(kind, folder, inputs, seed):
             outcomes["answered"] += 1
         finally:
             faulthandler.cancel_dump_traceback_later()
-        assert _peak_bytes() - before < MOST_BYTES
+        taken.append(_most_bytes() - before)
+        assert taken[-1] < MOST_BYTES, taken[-1]
 
     every()
-    print(json.dumps(outcomes | {"megabytes": (_peak_bytes() - before) // 10**6}))
+    print(json.dumps(outcomes | {"megabytes": max(taken) // 10**6}))
 
 
-def _peak_bytes():
-    return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+def _as_bytes(example):
+    """What an input was, to be read by a person or tried again."""
+    if isinstance(example, tuple):
+        path, content = example
+        return f"{path}\n".encode() + content
+    return example if isinstance(example, bytes) else repr(example).encode()
+
+
+def _most_bytes_from_now():
+    """Starts the count of the most memory that the process has again, and gives what it has now."""
+    pathlib.Path("/proc/self/clear_refs").write_text("5")
+    return _most_bytes()
+
+
+def _most_bytes():
+    status = pathlib.Path("/proc/self/status").read_text()
+    return 1024 * int(re.search(r"VmHWM:\s+(\d+)", status)[1])
 
 
 if __name__ == "__main__":

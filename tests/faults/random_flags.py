@@ -1,5 +1,6 @@
 """Programs with a flag that holds anything: each ends well or says in a line what was wrong."""
 
+import functools
 import pathlib
 import re
 import resource
@@ -11,7 +12,7 @@ import hypothesis
 from hypothesis import strategies as st
 
 from tests.faults.kills import KILLABLE, arguments_of
-from tests.trainers.programs import REPOSITORY
+from tests.trainers.programs import REPOSITORY, run_program
 
 # Long enough for every refusal; what then still runs was given work.
 _SECONDS = 90
@@ -29,7 +30,7 @@ _VALUES = st.one_of(
 
 
 def try_flags(runs, folder, *, inputs, seed):
-    """Starts programs with one flag of the project's set to anything.
+    """Starts programs with one of their flags set to anything.
 
     Args:
         runs, folder: see `kill_at_random`.
@@ -43,13 +44,6 @@ def try_flags(runs, folder, *, inputs, seed):
         AssertionError: a traceback, a signal, or more than a line where it was refused.
     """
     outcomes = {"answered": 0, "refused": 0, "running": 0}
-    names = sorted(
-        name
-        for file in [*REPOSITORY.glob("trainers/*.py"), *REPOSITORY.glob("savedmodels/*.py")]
-        for name in re.findall(r'DEFINE_\w+\(\s*"(\w+)"', file.read_text())
-        # Where it writes is ours to say.
-        if name not in ("run_dir", "output", "output_dir")
-    )
 
     @hypothesis.seed(seed)
     @hypothesis.settings(
@@ -59,9 +53,10 @@ def try_flags(runs, folder, *, inputs, seed):
         phases=[hypothesis.Phase.generate],
         suppress_health_check=list(hypothesis.HealthCheck),
     )
-    @hypothesis.given(st.sampled_from(sorted(KILLABLE)), st.sampled_from(names), _VALUES)
-    def every(program, name, value):
+    @hypothesis.given(st.sampled_from(sorted(KILLABLE)), st.data(), _VALUES)
+    def every(program, data, value):
         killable = KILLABLE[program]
+        name = data.draw(st.sampled_from(_flags_of(killable.program)))
         directory = pathlib.Path(folder, "flags", "run")
         shutil.rmtree(directory.parent, ignore_errors=True)
         arguments = [*arguments_of(killable, runs, directory), f"--{name}={value}"]
@@ -77,6 +72,14 @@ def try_flags(runs, folder, *, inputs, seed):
 
     every()
     return outcomes
+
+
+@functools.cache
+def _flags_of(program):
+    """The names of a program's own flags, but for where it writes, which is ours to say."""
+    told = run_program(program, "--help").stdout
+    names = re.findall(r"^ +--(?:\[no\])?(\w+):", told, re.MULTILINE)
+    return sorted(set(names) - {"run_dir", "output", "output_dir", "help"})
 
 
 def _run(program, arguments):
