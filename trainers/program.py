@@ -1,5 +1,6 @@
 """What every program does around its `main`: flags, and errors in one line."""
 
+import re
 import sys
 import warnings
 
@@ -7,13 +8,23 @@ from absl import app, flags
 
 from tf_adaptive.errors import InputError
 
-# As shells and absl itself have it: 2 for wrong usage, 130 for Ctrl-C.
+# What TensorFlow and HDF5 say in the middle of their own words.
+_MACHINE_REASONS = re.compile(
+    "No space left on device|Disk quota exceeded|File too large|Read-only file system|"
+    "Permission denied|Input/output error|Too many open files|OOM when allocating[^\n]*?\\]"
+)
+
+# As shells and absl itself have it: 1 where the machine fails, 2 for wrong usage, 130 for Ctrl-C.
+_MACHINE_STATUS = 1
 _USAGE_STATUS = 2
 _INTERRUPTED_STATUS = 130
 
 
 def run(main, *, takes_arguments=False):
     """Parses the flags and runs `main()`; what the user got wrong is one line and status 2.
+
+    What the machine could not do, for want of space, memory or permission, is one line and status
+    1.
 
     Args:
         main: function of the program.
@@ -34,6 +45,11 @@ def run(main, *, takes_arguments=False):
         except KeyboardInterrupt:
             print("\ninterrupted", file=sys.stderr)
             sys.exit(_INTERRUPTED_STATUS)
+        except Exception as error:
+            reason = _machine_reason(error)
+            if reason is None:
+                raise
+            _stop(reason, _MACHINE_STATUS)
 
     app.run(run_main, flags_parser=_parse_flags)
 
@@ -78,6 +94,25 @@ def _parse_flags(arguments):
         _stop(error)
 
 
-def _stop(error):
+def _machine_reason(error):
+    """What the machine lacked, in words; None for an error of another kind."""
+    if isinstance(error, MemoryError):
+        return f"The memory must suffice. Received: {error or 'none left'}"
+    found = _MACHINE_REASONS.search(str(error))
+    if isinstance(error, OSError) and error.strerror:
+        where = "" if error.filename is None else f": {error.filename}"
+        return f"Files must be readable and writable. Received: {error.strerror}{where}"
+    # TensorFlow's own errors are imported with it, and not for a program's help.
+    is_of_tensorflow = type(error).__module__ == "tensorflow.python.framework.errors_impl"
+    if found is None or not (is_of_tensorflow or isinstance(error, OSError)):
+        return None
+    if found[0].startswith("OOM"):
+        return f"The memory must suffice. Received: {found[0]}"
+    path = re.search(r"(/[^\s;:,']+)[;:]? " + re.escape(found[0]), str(error))
+    where = f": {path[1]}" if path else ""
+    return f"Files must be readable and writable. Received: {found[0]}{where}"
+
+
+def _stop(error, status=_USAGE_STATUS):
     print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-    sys.exit(_USAGE_STATUS)
+    sys.exit(status)

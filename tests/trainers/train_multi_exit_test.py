@@ -1,4 +1,5 @@
 import json
+import resource
 import shutil
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from PIL import Image
 from tests.conftest import TRAINING
 from tests.trainers.programs import (
     REPOSITORY,
+    assert_same_weights,
     files,
     kill_program_at,
     rows,
@@ -68,6 +70,26 @@ def test_a_run_killed_before_its_report_gets_it_when_resumed(finished_run, tmp_p
     assert (finished.status, finished.stderr) == (0, "")
     assert f"{run_dir} is finished; its report is written again." in finished.stdout
     assert files(run_dir / "report") == files(finished_run / "report")
+
+
+def test_a_full_disk_is_a_line_and_the_run_goes_on_later(finished_run, tmp_path):
+    arguments = [*TRAINING, "--run_dir", tmp_path / "run"]
+    command = [sys.executable, "-m", "trainers.train_multi_exit", *map(str, arguments)]
+    stopped = subprocess.run(
+        command,
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=False,
+        # A file of a megabyte is too large for a disk that is full then.
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (10**6, 10**6)),
+    )
+    assert stopped.returncode == 1
+    (line,) = [line for line in stopped.stderr.splitlines() if line.startswith("error: ")]
+    assert "Received: File too large: " in line and "Traceback" not in stopped.stderr
+    finished = run_program("trainers.train_multi_exit", *arguments, "--resume")
+    assert (finished.status, finished.stderr) == (0, "")
+    assert_same_weights(tmp_path / "run", finished_run)
 
 
 def test_report(finished_run):

@@ -73,6 +73,8 @@ def test_warm_up_survives_serialization():
         ({"drop_epochs": [3, 2]}, "`drop_epochs` must rise and lie between 0 and `epochs`, 4"),
         ({"drop_epochs": [0, 2]}, "`drop_epochs` must rise"),
         ({"drop_epochs": [2, 4]}, "`drop_epochs` must rise"),
+        ({"drop_epochs": [math.nan]}, "`drop_epochs` must rise"),
+        ({"drop_epochs": [1, math.inf]}, "`drop_epochs` must rise"),
         ({"name": "cosine", "drop_epochs": [2]}, "`drop_epochs` must be left out"),
     ],
 )

@@ -59,7 +59,8 @@ def learning_rate_schedule(
     if drop_epochs is None:
         drop_epochs = (epochs / 2, epochs * 3 / 4)
     drops = [0, *drop_epochs, epochs]
-    if any(earlier >= later for earlier, later in zip(drops, drops[1:], strict=False)):
+    # In this form, NaN is refused too.
+    if not all(earlier < later for earlier, later in zip(drops, drops[1:], strict=False)):
         raise InputError(
             f"`drop_epochs` must rise and lie between 0 and `epochs`, {epochs}. "
             f"Received: drop_epochs={drop_epochs}."
