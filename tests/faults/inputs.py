@@ -12,6 +12,7 @@ import faulthandler
 import functools
 import io
 import json
+import os
 import pathlib
 import re
 import shutil
@@ -235,6 +236,8 @@ def main(kind, folder, inputs, seed):
     folder = pathlib.Path(folder)
     strategy, attempt = KINDS[kind](folder)
     last = folder / f"last_{kind.replace(' ', '_')}"
+    # Its own: what loads a model may put aside where notices go.
+    told = os.fdopen(os.dup(sys.stderr.fileno()), "w")
     outcomes, taken = collections.Counter(answered=0, refused=0), []
 
     @hypothesis.seed(int(seed))
@@ -251,7 +254,7 @@ def main(kind, folder, inputs, seed):
     def every(example):
         last.write_bytes(_as_bytes(example))
         before = _most_bytes_from_now()
-        faulthandler.dump_traceback_later(MOST_SECONDS, exit=True)
+        faulthandler.dump_traceback_later(MOST_SECONDS, exit=True, file=told)
         try:
             attempt(example)
         # A graph's own error, in words, is what a server sends back.
