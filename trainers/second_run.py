@@ -7,15 +7,10 @@ from tf_adaptive.training.loop import train
 from tf_adaptive.training.progress import TerminalProgress
 from tf_adaptive.training.run_directory import finish_run
 from trainers import program
-from trainers.reporting import (
-    load_run_dataset,
-    report_if_finished,
-    report_run,
-    settings_of_data,
-)
+from trainers.reporting import load_run_dataset, report_run, settings_of_data
 
-_OUTPUT_DIR = flags.DEFINE_string("output_dir", None, "directory of the new run", required=True)
-_RESUME = flags.DEFINE_bool("resume", False, "continue the run in --output_dir")
+OUTPUT_DIR = flags.DEFINE_string("output_dir", None, "directory of the new run", required=True)
+RESUME = flags.DEFINE_bool("resume", False, "continue the run in --output_dir")
 _DATA_DIR = flags.DEFINE_string("data_dir", None, "where TFDS keeps data sets; the run's if unset")
 BATCH_SIZE = flags.DEFINE_integer("batch_size", 64, "images in a batch")
 MOMENTUM = flags.DEFINE_float("momentum", 0.9, "momentum of SGD")
@@ -34,11 +29,6 @@ def check_flags():
     """Refuses what can be refused before a run is read."""
     check_whole("batch_size", BATCH_SIZE.value, least=1)
     check_whole("seed", SEED.value, least=0, most=2**32 - 1)
-
-
-def is_finished():
-    """See `report_if_finished`."""
-    return report_if_finished(_OUTPUT_DIR.value, resume=_RESUME.value)
 
 
 def data_of(config):
@@ -62,12 +52,12 @@ def train_to_end(step, data, model, *, epochs, config, dataset):
         epochs=epochs,
         batch_size=BATCH_SIZE.value,
         seed=SEED.value,
-        run_dir=_OUTPUT_DIR.value,
+        run_dir=OUTPUT_DIR.value,
         config=settings_of_data(config) | program.flag_values() | dataset.description(),
-        resume=_RESUME.value,
+        resume=RESUME.value,
         may_differ=_MAY_DIFFER,
         checkpoint_seconds=_CHECKPOINT_SECONDS.value,
         progress=TerminalProgress(),
     )
-    finish_run(_OUTPUT_DIR.value, model)
-    report_run(_OUTPUT_DIR.value)
+    finish_run(OUTPUT_DIR.value, model)
+    report_run(OUTPUT_DIR.value)

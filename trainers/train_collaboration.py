@@ -34,6 +34,7 @@ from tf_adaptive.training.run_directory import load_finished_run
 from tf_adaptive.training.schedules import learning_rate_schedule
 from trainers import networks, program, second_run
 from trainers.progress_bar import with_bar
+from trainers.reporting import report_if_finished
 
 flags.adopt_module_key_flags(second_run)
 _RUN_DIR = flags.DEFINE_string("run_dir", None, "finished run of phase I", required=True)
@@ -67,7 +68,7 @@ def main():
     check_distillation(_set_or(_ALPHA, _PUBLISHED_ALPHA), _TEMPERATURE.value)
     check_whole("augmented_passes", _AUGMENTED_PASSES.value, least=0)
     second_run.check_flags()
-    if second_run.is_finished():
+    if report_if_finished(second_run.OUTPUT_DIR.value, resume=second_run.RESUME.value):
         return
     if not (_COLLABORATION.value or _DISTILLATION.value):
         raise InputError(

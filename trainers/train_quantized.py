@@ -20,7 +20,7 @@ from tf_adaptive.training.gradient_step import sgd
 from tf_adaptive.training.schedules import learning_rate_schedule
 from tf_adaptive.training.step import TrainStep
 from trainers import program, second_run
-from trainers.reporting import load_run_with_exits
+from trainers.reporting import load_run_with_exits, report_if_finished
 
 flags.adopt_module_key_flags(second_run)
 _RUN_DIR = flags.DEFINE_string("run_dir", None, "finished run in float32", required=True)
@@ -36,7 +36,7 @@ _LEARNING_RATE = flags.DEFINE_float(
 def main():
     check_whole("calibration_images", _CALIBRATION_IMAGES.value, least=1)
     second_run.check_flags()
-    if second_run.is_finished():
+    if report_if_finished(second_run.OUTPUT_DIR.value, resume=second_run.RESUME.value):
         return
     config, trained = load_run_with_exits(_RUN_DIR.value)
     if config.get("prune_to") is not None:
