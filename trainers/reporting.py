@@ -15,6 +15,7 @@ from tf_adaptive.exits.static_comparison import (
     adaptive_curve,
     compare,
 )
+from tf_adaptive.files import UNFINISHED
 from tf_adaptive.models.drnet import DRNet
 from tf_adaptive.policies import MEASURES
 from tf_adaptive.profile import profile
@@ -90,9 +91,9 @@ def report_run(
 
 
 def report_if_finished(run_dir, *, resume):
-    """Whether a run to resume has ended: then its report is written, which it may have missed.
+    """Whether a run to resume had ended but for its report, which it has then.
 
-    A training may be killed between its network and its report.
+    A training may be killed between its network and its report, or within that.
 
     Args:
         run_dir: directory of a run, or of one to come.
@@ -101,9 +102,12 @@ def report_if_finished(run_dir, *, resume):
     Raises:
         InputError: what `report_run` raises.
     """
-    if not resume or not pathlib.Path(run_dir, "model.keras").exists():
+    run_dir = pathlib.Path(run_dir)
+    report = run_dir / "report"
+    is_whole = any(report.glob("*.csv")) and not any(report.glob(f"{UNFINISHED}*"))
+    if not resume or is_whole or not (run_dir / "model.keras").exists():
         return False
-    print(f"{run_dir} is finished; its report is written again.")
+    print(f"{run_dir} is finished but for its report, which is written now.")
     report_run(run_dir)
     return True
 

@@ -26,7 +26,7 @@ def test_split_sizes(available, given, expected):
     [
         (100, {"validation_size": 100}, "`validation_size` must be from 1 to 99.*=100"),
         (100, {"validation_size": 0}, "`validation_size` must be from 1 to 99.*=0"),
-        (9, {}, "`validation_size` must be from 1 to 8.*=0"),
+        (9, {}, "at least ten training images, .* Received: 9 training images"),
         (100, {"train_size": 91}, "`train_size` must be from 1 to 90.*train_size=91"),
         (100, {"train_size": 0}, "`train_size` must be from 1 to 90.*train_size=0"),
     ],

@@ -5,7 +5,6 @@ import pathlib
 import keras
 import numpy as np
 
-from tf_adaptive.exit_heads import linear_exits
 from tf_adaptive.gradient_equilibrium import with_gradient_equilibrium
 from tf_adaptive.profile import profile
 from tf_adaptive.training.history import read_last_row
@@ -15,7 +14,6 @@ from tf_adaptive.training.multi_exit_phases import (
     phase_2_networks,
     phase_2_step,
 )
-from tf_adaptive.training.phase_2_checks import largest_stable_rate
 from tf_adaptive.training.schedules import learning_rate_schedule
 from tf_adaptive.tuning.resumed import train_or_resume
 from tf_adaptive.tuning.trials import Point
@@ -38,7 +36,7 @@ class MultiExitTrainer:
         phase_2_epochs: passes over the features; 0 for no phase II.
         batch_size, seed, checkpoint_seconds, progress: see `train`.
         descent: dict of the other arguments of `phase_1_step`, the same in all trials; phase II
-            takes its momentum, weight decay and rate, or the `largest_stable_rate`.
+            takes its rate, momentum and weight decay.
     """
 
     def __init__(
@@ -108,22 +106,9 @@ class MultiExitTrainer:
     def _train_phase_2(self, trained, values, directory):
         keras.utils.set_random_seed(self._seed)
         model, backbone, heads, teacher = phase_2_networks(trained, collaboration=True)
-        features = feature_passes(
-            backbone,
-            self._dataset,
-            augmented_passes=1,
-            seed=self._seed,
-            folder=pathlib.Path(directory).parent,
-        )
-        stable_rate = largest_stable_rate(
-            features.training_features,
-            [exit.shape[-1] for _, exit in linear_exits(trained)],
-            momentum=self._descent["momentum"],
-            nesterov=self._descent["nesterov"],
-        )
         rate = learning_rate_schedule(
             self._descent["schedule"],
-            learning_rate=min(self._descent["learning_rate"], stable_rate),
+            learning_rate=self._descent["learning_rate"],
             epochs=self._phase_2_epochs,
             steps_per_epoch=self._descent["steps_per_epoch"],
         )
@@ -134,6 +119,13 @@ class MultiExitTrainer:
             alpha=values["alpha"],
             temperature=values["distillation_temperature"],
             **{name: self._descent[name] for name in ("momentum", "nesterov", "weight_decay")},
+        )
+        features = feature_passes(
+            backbone,
+            self._dataset,
+            augmented_passes=1,
+            seed=self._seed,
+            folder=pathlib.Path(directory).parent,
         )
         train_or_resume(
             step,
