@@ -85,7 +85,7 @@ def _kill(runs, folder):
 
 
 def _damage(files):
-    print(f"\n{'damaged inputs':<24} {'answered':>9} {'refused':>9} {'MB more':>8}")
+    print(f"\n{'damaged inputs':<24} {'answered':>9} {'refused':>9} {'most MB':>8}")
     pictures = [kind for kind in KINDS if kind not in _SHARES]
     rest = (1 - sum(_SHARES.values())) / len(pictures)
     for kind in tqdm.tqdm(KINDS, unit=" kinds", leave=False, disable=None):

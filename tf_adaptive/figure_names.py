@@ -39,7 +39,7 @@ def _family_with(character):
         return ""
     for entry in sorted(font_manager.fontManager.ttflist, key=lambda entry: entry.name):
         # It has a box with a number for every character.
-        if "Last Resort" in entry.name.replace("LastResort", "Last Resort"):
+        if "LastResort" in entry.name.replace(" ", ""):
             continue
         try:
             font = font_manager.get_font(entry.fname)

@@ -10,7 +10,7 @@ short for them they give way: the rate to features so large that exits would not
 to the labels where it is not the run's best exit.
 """
 
-import sys
+import warnings
 
 import keras
 from absl import flags
@@ -58,7 +58,6 @@ _LEARNING_RATE = flags.DEFINE_float(
 _DROP_EPOCHS = flags.DEFINE_list(
     "drop_epochs", None, "epochs after which multi_step divides by 10; 1/2 and 3/4 if unset"
 )
-
 
 _PUBLISHED_ALPHA = 0.1
 _PUBLISHED_LEARNING_RATE = 0.1
@@ -112,11 +111,11 @@ def main():
         for number, was, became in exits_made_worse(before, after, labels)
     ]
     if worse:
-        print(
-            f"warning: phase II made exits worse on the {len(labels)} validation images: "
+        warnings.warn(
+            f"phase II made exits worse on the {len(labels)} validation images: "
             f"{', '.join(worse)}. More --epochs, a lower --learning_rate or a higher --alpha may "
             "help; so may a longer phase I.",
-            file=sys.stderr,
+            stacklevel=1,
         )
 
 

@@ -26,7 +26,7 @@ import tensorflow as tf
 
 from savedmodels.classifiers import load_classifier
 from savedmodels.tflite.load_runner import load_runner
-from tests.faults.mutations import damaged, damaged_json
+from tests.faults.mutations import damaged, damaged_json, many
 from tests.pytorch_files import write_legacy_file, write_zip_file
 from tests.trainers.programs import REPOSITORY, run_program
 from tf_adaptive.data.decoding import decode
@@ -152,12 +152,12 @@ def _serve(folder):
     return strategy, lambda files: signature(encoded=tf.constant(files))
 
 
-def _files_of(pattern, folder, read, *, strategy=damaged):
+def _files_of(pattern, folder, read, *, strategy=lambda content: damaged([content])):
     """Damages one file of a copy after another, and reads the copy."""
-    copy = folder / f"copy_{abs(hash(pattern))}"
+    copied, _, inside = pattern.partition("/")
+    copy = folder / f"copy_of_{copied}"
     shutil.rmtree(copy, ignore_errors=True)
-    shutil.copytree(folder / pathlib.Path(pattern).parts[0], copy)
-    inside = str(pathlib.Path(*pathlib.Path(pattern).parts[1:]))
+    shutil.copytree(folder / copied, copy)
     whole = {path: path.read_bytes() for path in sorted(copy.glob(inside)) if path.is_file()}
     assert whole, pattern
     read(copy)
@@ -171,10 +171,7 @@ def _files_of(pattern, folder, read, *, strategy=damaged):
             path.write_bytes(whole[path])
 
     each = [
-        hypothesis.strategies.tuples(
-            hypothesis.strategies.just(path),
-            damaged_json(content) if strategy is damaged_json else damaged([content]),
-        )
+        hypothesis.strategies.tuples(hypothesis.strategies.just(path), strategy(content))
         for path, content in whole.items()
     ]
     return hypothesis.strategies.one_of(each), attempt
@@ -241,15 +238,7 @@ def main(kind, folder, inputs, seed):
     outcomes, taken = collections.Counter(answered=0, refused=0), []
 
     @hypothesis.seed(int(seed))
-    @hypothesis.settings(
-        max_examples=int(inputs),
-        deadline=None,
-        database=None,
-        phases=[hypothesis.Phase.generate],
-        suppress_health_check=list(hypothesis.HealthCheck),
-        # What fails is in a file, and may be megabytes.
-        verbosity=hypothesis.Verbosity.quiet,
-    )
+    @many(int(inputs))
     @hypothesis.given(strategy)
     def every(example):
         last.write_bytes(_as_bytes(example))

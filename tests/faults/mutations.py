@@ -2,6 +2,7 @@
 
 import json
 
+import hypothesis
 from hypothesis import strategies as st
 
 _HEADER = 256
@@ -13,6 +14,19 @@ _VALUES = st.recursive(
     ),
     max_leaves=6,
 )
+
+
+def many(count):
+    """So many examples, as they come: what fails is told, not made smaller or kept."""
+    return hypothesis.settings(
+        max_examples=count,
+        deadline=None,
+        database=None,
+        phases=[hypothesis.Phase.generate],
+        suppress_health_check=list(hypothesis.HealthCheck),
+        # An example may be megabytes.
+        verbosity=hypothesis.Verbosity.quiet,
+    )
 
 
 @st.composite

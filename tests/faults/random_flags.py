@@ -12,6 +12,7 @@ import hypothesis
 from hypothesis import strategies as st
 
 from tests.faults.kills import KILLABLE, arguments_of
+from tests.faults.mutations import many
 from tests.trainers.programs import REPOSITORY, run_program
 
 # Long enough for every refusal; what then still runs was given work.
@@ -46,13 +47,7 @@ def try_flags(runs, folder, *, inputs, seed):
     outcomes = {"answered": 0, "refused": 0, "running": 0}
 
     @hypothesis.seed(seed)
-    @hypothesis.settings(
-        max_examples=inputs,
-        deadline=None,
-        database=None,
-        phases=[hypothesis.Phase.generate],
-        suppress_health_check=list(hypothesis.HealthCheck),
-    )
+    @many(inputs)
     @hypothesis.given(st.sampled_from(sorted(KILLABLE)), st.data(), _VALUES)
     def every(program, data, value):
         killable = KILLABLE[program]

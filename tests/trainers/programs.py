@@ -72,8 +72,8 @@ def rows(path):
 
 
 def without_times(path):
-    """The rows of a history, but for what no two trainings have in common."""
-    times = ("images_per_second", "seconds")
+    """The rows of a history or a report, but for what no two runs have in common."""
+    times = ("images_per_second", "seconds", "milliseconds_per_image")
     return [{k: text for k, text in row.items() if k not in times} for row in rows(path)]
 
 

@@ -8,7 +8,14 @@ import tensorflow_datasets as tfds
 from PIL import Image
 
 from tests.conftest import DRNET_TRAINING
-from tests.trainers.programs import assert_same_weights, files, kill_program_at, rows, run_program
+from tests.trainers.programs import (
+    assert_same_weights,
+    files,
+    kill_program_at,
+    rows,
+    run_program,
+    without_times,
+)
 from tf_adaptive.models import DRNet
 from tf_adaptive.training.run_directory import load_finished_run
 
@@ -72,12 +79,9 @@ def test_evaluation_writes_the_report_again(tmp_path, finished_drnet):
     finished = run_program("trainers.evaluate", "--run_dir", run_dir)
     assert finished.status == 0, finished.stderr
 
-    def numbers(path):
-        times = "milliseconds_per_image"
-        return [{name: text for name, text in row.items() if name != times} for row in rows(path)]
-
     for name in ("comparison.csv", "resolutions.csv"):
-        assert numbers(run_dir / "report" / name) == numbers(finished_drnet / "report" / name)
+        ours, theirs = (run / "report" / name for run in (run_dir, finished_drnet))
+        assert without_times(ours) == without_times(theirs)
     router, _ = rows(run_dir / "report" / "comparison.csv")
     assert f"{float(router['accuracy_percent']):.2f} %" in finished.stdout
 

@@ -94,8 +94,7 @@ def load_folder(
         test_paths, test_labels = paths[test], labels[test]
         paths, labels = paths[rest], labels[rest]
     if left_out:
-        counted = ", ".join(f"{count:,} {kind}" for kind, count in sorted(left_out.items()))
-        warnings.warn(f"{name}: left out of its class folders: {counted}", stacklevel=3)
+        warnings.warn(f"{name}: left out of its class folders: {_in_words(left_out)}", stacklevel=3)
     train, validation = split_validation(
         labels, train_size=train_size, validation_size=validation_size, seed=seed
     )
@@ -170,15 +169,19 @@ def _list_images(folder, class_names, left_out):
         files = sorted(str(file) for file, kind in kinds.items() if kind is None)
         others = collections.Counter(kind for kind in kinds.values() if kind is not None)
         if not files:
-            counted = ", ".join(f"{count:,} {kind}" for kind, count in sorted(others.items()))
+            but = f" but {_in_words(others)}" if others else ""
             raise InputError(
                 f"A class folder must hold images ({', '.join(PICTURE_SUFFIXES)}). "
-                f"Received: {folder / class_name} with none{f' but {counted}' if others else ''}."
+                f"Received: {folder / class_name} with none{but}."
             )
         left_out.update(others)
         paths += files
         labels += [label] * len(files)
     return np.array(paths), np.array(labels)
+
+
+def _in_words(kinds):
+    return ", ".join(f"{count:,} {kind}" for kind, count in sorted(kinds.items()))
 
 
 def _kind_left_out(file):
