@@ -1,5 +1,5 @@
 """Measurements, run as `python -m benchmarks.NAME`: ratios within one run, never tests."""
 
-from trainers import quiet_start
+from tf_adaptive.programs import quiet
 
-quiet_start.import_tensorflow()
+quiet.import_tensorflow()

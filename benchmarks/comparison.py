@@ -8,13 +8,14 @@ import pathlib
 
 from absl import flags
 
-from tf_adaptive import plots
 from tf_adaptive.data.decoding import AS_STORED
 from tf_adaptive.errors import InputError
+from tf_adaptive.exits import plots
 from tf_adaptive.files import replaced_whole
-from tf_adaptive.training.run_directory import read_config
-from trainers import program
-from trainers.reporting import read_report
+from tf_adaptive.programs import program
+from tf_adaptive.reports.figures import OKABE_ITO
+from tf_adaptive.runs.directory import read_config
+from tf_adaptive.runs.tables import read_report
 
 _RUN_DIRS = flags.DEFINE_list("run_dirs", None, "directories of finished runs", required=True)
 _BUDGETS = flags.DEFINE_list("budgets", ["0.25", "0.5", "1.0"], "p of the budgets in the table")
@@ -25,9 +26,9 @@ _DATA = ("dataset", "image_size", "validation_size", "evaluation_split", "pictur
 
 
 def main():
-    if not 2 <= len(_RUN_DIRS.value) <= len(plots.OKABE_ITO):
+    if not 2 <= len(_RUN_DIRS.value) <= len(OKABE_ITO):
         raise InputError(
-            f"`run_dirs` must be 2 to {len(plots.OKABE_ITO)} runs. Received: {len(_RUN_DIRS.value)}"
+            f"`run_dirs` must be 2 to {len(OKABE_ITO)} runs. Received: {len(_RUN_DIRS.value)}"
         )
     configs = [read_config(run_dir) for run_dir in _RUN_DIRS.value]
     for name in _DATA:

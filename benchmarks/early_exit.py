@@ -14,15 +14,17 @@ import tensorflow as tf
 from absl import flags
 
 from benchmarks.whole_batches import whole_batches
-from tf_adaptive.early_exit import EarlyExit
+from tf_adaptive.compression.folding import fold_batch_norm
 from tf_adaptive.errors import InputError, check_choice, check_whole
-from tf_adaptive.evaluation import collect_logits, confidences_of_exits
-from tf_adaptive.folding import fold_batch_norm
-from tf_adaptive.policies import thresholds_for_budget
-from tf_adaptive.profile import profile
-from tf_adaptive.training.run_directory import load_finished_run
-from trainers import program
-from trainers.reporting import load_run_dataset, read_report
+from tf_adaptive.exits.costs import profile
+from tf_adaptive.exits.early_exit import EarlyExit
+from tf_adaptive.exits.evaluation import confidences_of_exits
+from tf_adaptive.exits.thresholds import thresholds_for_budget
+from tf_adaptive.programs import program
+from tf_adaptive.reports.logits import collect_logits
+from tf_adaptive.runs.dataset import load_run_dataset
+from tf_adaptive.runs.directory import load_finished_run
+from tf_adaptive.runs.tables import read_report
 
 _RUN_DIR = flags.DEFINE_string("run_dir", None, "directory of a finished run", required=True)
 _BATCH_SIZES = flags.DEFINE_list("batch_sizes", ["1", "32", "256"], "images in a batch")

@@ -22,7 +22,7 @@ from tests.faults.load import ask_in_threads
 from tests.faults.random_flags import try_flags
 from tests.trainers.programs import run_program
 from tf_adaptive.errors import check_at_least_0, check_whole
-from trainers import program
+from tf_adaptive.programs import program
 
 _KILLS = flags.DEFINE_integer("kills", 200, "kills of all programs together")
 _INPUTS = flags.DEFINE_integer("inputs", 100_000, "damaged inputs of all kinds together")

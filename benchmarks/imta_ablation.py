@@ -17,10 +17,11 @@ from absl import flags
 
 from tf_adaptive.errors import InputError, check_whole
 from tf_adaptive.files import replaced_whole
-from trainers import networks, program
-from trainers.reporting import read_report
+from tf_adaptive.programs import program
+from tf_adaptive.runs.tables import read_report
+from trainers.flags import network as network_flags
 
-flags.adopt_module_key_flags(networks)
+flags.adopt_module_key_flags(network_flags)
 _RUNS_DIR = flags.DEFINE_string("runs_dir", None, "folder of all runs and the table", required=True)
 _DATASET = flags.DEFINE_string("dataset", "digits", "as in trainers.train_multi_exit")
 _DATA_DIR = flags.DEFINE_string("data_dir", None, "where TFDS keeps data sets")
@@ -40,7 +41,7 @@ _ROWS = {
 
 
 def main():
-    networks.fill_preset()
+    network_flags.fill_preset()
     seeds = program.numbers(_SEEDS, int)
     for seed in seeds:
         check_whole("seeds", seed, least=0)
@@ -63,8 +64,8 @@ def main():
 def _phase_one(seed, equilibrium):
     run_dir = _runs_dir() / f"{'equilibrium' if equilibrium else 'plain'}_seed_{seed}"
     arguments = {
-        "model": networks.MODEL.value,
-        "preset": networks.PRESET.value,
+        "model": network_flags.MODEL.value,
+        "preset": network_flags.PRESET.value,
         "dataset": _DATASET.value,
         "data_dir": _DATA_DIR.value,
         "train_size": _TRAIN_SIZE.value,

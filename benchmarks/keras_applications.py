@@ -16,13 +16,13 @@ from absl import flags
 
 from tf_adaptive.errors import check_choice, check_whole
 from tf_adaptive.exits.attach import attach_exits
+from tf_adaptive.exits.costs import profile
 from tf_adaptive.exits.places import exit_places
+from tf_adaptive.exits.stages import split_stages
 from tf_adaptive.exits.timing import milliseconds_of
 from tf_adaptive.files import replaced_whole
 from tf_adaptive.models.keras_applications import application_names, keras_application
-from tf_adaptive.profile import profile
-from tf_adaptive.stages import split_stages
-from trainers import program
+from tf_adaptive.programs import program
 
 NAMES = (
     *("VGG16", "ResNet50", "ResNet50V2", "DenseNet121", "InceptionV3", "InceptionResNetV2"),

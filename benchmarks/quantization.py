@@ -17,14 +17,14 @@ from absl import flags
 
 from benchmarks.passes import seconds_per_image
 from savedmodels.operating_point import DEFAULT_ACCURACY_DROP
-from savedmodels.staged_runner import StagedRunner
 from savedmodels.tflite.conversion import convert_run
+from savedmodels.tflite.exit_runner import StagedRunner
+from tf_adaptive.compression.quantization import is_quantized
 from tf_adaptive.errors import InputError, check_whole
 from tf_adaptive.models.drnet import DRNet
-from tf_adaptive.quantization import is_quantized
-from tf_adaptive.training.run_directory import load_finished_run
-from trainers import program
-from trainers.reporting import load_run_dataset, settings_of_data
+from tf_adaptive.programs import program
+from tf_adaptive.runs.dataset import load_run_dataset, settings_of_data
+from tf_adaptive.runs.directory import load_finished_run
 
 _RUN_DIR = flags.DEFINE_string("run_dir", None, "finished run in float32", required=True)
 _QUANTIZED_RUN_DIR = flags.DEFINE_string(

@@ -13,11 +13,11 @@ from absl import flags
 from benchmarks.whole_batches import whole_batches
 from tf_adaptive.errors import InputError, check_whole
 from tf_adaptive.models.drnet import DRNet
+from tf_adaptive.programs import program
 from tf_adaptive.routing.costs import branch_costs
 from tf_adaptive.routing.timing import routing_seconds
-from tf_adaptive.training.run_directory import load_finished_run
-from trainers import program
-from trainers.reporting import load_run_dataset
+from tf_adaptive.runs.dataset import load_run_dataset
+from tf_adaptive.runs.directory import load_finished_run
 
 _RUN_DIR = flags.DEFINE_string("run_dir", None, "directory of a DRNet's run", required=True)
 _BATCH_SIZES = flags.DEFINE_list("batch_sizes", ["1", "64", "256"], "images in a batch")

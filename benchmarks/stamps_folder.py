@@ -12,7 +12,7 @@ from absl import flags
 from PIL import Image
 
 from tf_adaptive.errors import InputError
-from trainers import program
+from tf_adaptive.programs import program
 
 _STAMPS = flags.DEFINE_string(
     "stamps", "/usr/share/tuxpaint/stamps", "folder of the package's pictures"

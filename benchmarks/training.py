@@ -10,12 +10,14 @@ import numpy as np
 from absl import flags
 
 from tf_adaptive.data import load_dataset
-from tf_adaptive.losses import multi_exit_cross_entropy
+from tf_adaptive.exits.losses import multi_exit_cross_entropy
+from tf_adaptive.models.from_preset import build_network
+from tf_adaptive.programs import program
 from tf_adaptive.training.gradient_step import sgd
-from tf_adaptive.training.step import TrainStep
-from trainers import networks, program
+from tf_adaptive.training.multi_exit_step import TrainStep
+from trainers.flags import network as network_flags
 
-flags.adopt_module_key_flags(networks)
+flags.adopt_module_key_flags(network_flags)
 _DATASET = flags.DEFINE_string("dataset", "digits", "as in trainers.train_multi_exit")
 _DATA_DIR = flags.DEFINE_string("data_dir", None, "where TFDS keeps data sets")
 _BATCH_SIZE = flags.DEFINE_integer("batch_size", 64, "images in a batch")
@@ -24,7 +26,7 @@ _REPEATS = flags.DEFINE_integer("repeats", 7, "timed blocks of each kind")
 
 
 def main():
-    networks.fill_preset()
+    network_flags.fill_preset()
     dataset = load_dataset(_DATASET.value, data_dir=_DATA_DIR.value)
     steps = {
         precision: _train_step(dataset, dtype)
@@ -56,9 +58,9 @@ def main():
 
 
 def _train_step(dataset, dtype):
-    model = networks.build_network(
-        networks.MODEL.value,
-        networks.PRESET.value,
+    model = build_network(
+        network_flags.MODEL.value,
+        network_flags.PRESET.value,
         input_shape=dataset.image_shape,
         num_classes=dataset.num_classes,
         dtype=dtype,

@@ -1,5 +1,5 @@
 """From a finished run to its use: programs, run as `python -m savedmodels.NAME`."""
 
-from trainers import quiet_start
+from tf_adaptive.programs import quiet
 
-quiet_start.import_tensorflow()
+quiet.import_tensorflow()

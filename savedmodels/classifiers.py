@@ -9,13 +9,12 @@ from savedmodels.description import DESCRIPTION_FILE, read_description
 from savedmodels.operating_point import check_no_operating_point
 from savedmodels.preprocessing import Preprocessing
 from savedmodels.serving.model_folder import EXTRA_ASSETS, versions
-from savedmodels.staged_runner import StagedRunner
+from savedmodels.tflite.exit_runner import StagedRunner
 from savedmodels.tflite.load_runner import load_runner
 from tf_adaptive.data.decoding import PICTURE_KINDS
-from tf_adaptive.errors import InputError
-from tf_adaptive.graph_errors import plain_reason
-from tf_adaptive.policies import check_thresholds
-from trainers.quiet_start import without_notices
+from tf_adaptive.errors import InputError, plain_reason
+from tf_adaptive.exits.thresholds import check_thresholds
+from tf_adaptive.programs.quiet import without_notices
 
 _SAVED_MODEL = "saved_model.pb"
 

@@ -17,8 +17,7 @@ import tensorflow as tf
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
 from tf_adaptive.data.decoding import PICTURE_KINDS
-from tf_adaptive.errors import InputError
-from tf_adaptive.graph_errors import plain_reason
+from tf_adaptive.errors import InputError, plain_reason
 
 
 class _Client:

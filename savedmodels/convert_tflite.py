@@ -3,16 +3,17 @@
     python -m savedmodels.convert_tflite --run_dir runs/demo --output tflite/demo --precision int8
 
 OUTPUT holds the .tflite files, with a signature for each stage, or for a DRNet's predictor and each
-resolution; `description.json`, what `savedmodels.staged_runner` or `savedmodels.resolution_runner`
-needs to know; and `agreement.csv`: size, accuracy and agreement with the Keras model. A run of
-trainers.train_quantized has the ranges of int8 in its network, others have them measured.
+resolution; `description.json`, what `savedmodels.tflite.exit_runner` or
+`savedmodels.tflite.resolution_runner` needs to know; and `agreement.csv`: size, accuracy and
+agreement with the Keras model. A run of trainers.train_quantized has the ranges of int8 in its
+network, others have them measured.
 """
 
 from absl import flags
 
-from savedmodels import operating_point_flags
+from savedmodels import flags as operating_point_flags
 from savedmodels.tflite.conversion import convert_run
-from trainers import program
+from tf_adaptive.programs import program
 
 _RUN_DIR = flags.DEFINE_string("run_dir", None, "directory of a finished run", required=True)
 _OUTPUT = flags.DEFINE_string("output", None, "folder to write", required=True)

@@ -5,11 +5,11 @@ import pathlib
 
 from tf_adaptive.data.decoding import AS_STORED
 from tf_adaptive.errors import InputError
+from tf_adaptive.exits.thresholds import MEASURES
 from tf_adaptive.models.drnet import DRNet
-from tf_adaptive.policies import MEASURES
-from tf_adaptive.report import checked_class_names
-from tf_adaptive.stored_fields import DATA_FIELDS, check_fields, is_list_of, is_number
-from trainers.reporting import load_run_dataset
+from tf_adaptive.reports.pictures import checked_class_names
+from tf_adaptive.runs.dataset import load_run_dataset
+from tf_adaptive.runs.stored_fields import DATA_FIELDS, check_fields, is_list_of, is_number
 
 DESCRIPTION_FILE = "description.json"
 _DATA_SETTINGS = {

@@ -10,9 +10,9 @@ import pathlib
 
 from absl import flags
 
-from savedmodels import operating_point_flags
+from savedmodels import flags as operating_point_flags
 from savedmodels.serving.saved_model import export_run
-from trainers import program
+from tf_adaptive.programs import program
 
 _RUN_DIR = flags.DEFINE_string("run_dir", None, "directory of a finished run", required=True)
 _OUTPUT = flags.DEFINE_string("output", None, "folder of the served models", required=True)

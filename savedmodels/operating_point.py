@@ -5,8 +5,8 @@ import dataclasses
 import numpy as np
 
 from tf_adaptive.errors import InputError, check_choice
-from tf_adaptive.policies import MEASURES, check_thresholds
-from trainers.reporting import read_report
+from tf_adaptive.exits.thresholds import MEASURES, check_thresholds
+from tf_adaptive.runs.tables import read_report
 
 # Where nothing else is asked for, as in the run's own report.
 DEFAULT_ACCURACY_DROP = 0.5
@@ -18,8 +18,7 @@ class OperatingPoint:
 
     Attributes:
         thresholds: float32 `(exits - 1,)`.
-        measure: confidence that they are of, see `tf_adaptive.policies.confidence_scores`: that of
-            the report.
+        measure: confidence that they are of, see `confidence_scores`: that of the report.
         chosen: how they were chosen, in words.
         mean_macs: mean multiply-accumulates per test image; None where it was not measured.
         accuracy_percent: top-1 on the test images; None where it was not measured.

@@ -26,7 +26,7 @@ from absl import flags
 from savedmodels.classifiers import load_classifier
 from savedmodels.picture_files import find_pictures, read_picture
 from tf_adaptive.errors import InputError
-from trainers import program
+from tf_adaptive.programs import program
 
 _MODEL_DIR = flags.DEFINE_string(
     "model_dir",

@@ -4,7 +4,7 @@ import tensorflow as tf
 
 from tf_adaptive.data.augmentation import resize, resized_center_crop
 from tf_adaptive.data.decoding import AS_SEEN, decode, size_checks
-from tf_adaptive.data.image_dataset import normalized
+from tf_adaptive.images import normalized
 
 # Decoded pictures are large; this many are in memory at once.
 _PARALLEL_DECODES = 4

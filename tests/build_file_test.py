@@ -21,9 +21,23 @@ def targets():
         return add
 
     rules = {kind: rule(kind) for kind in ("py_library", "py_binary", "py_test")}
-    names = {"load": lambda *_: None, "glob": lambda patterns: patterns, **rules}
+    names = {"load": lambda *_: None, "glob": glob, **rules}
     exec(compile((REPOSITORY / "BUILD").read_text(), "BUILD", "exec"), names)
     return found
+
+
+def glob(patterns, exclude=()):
+    """The files that match, as Bazel has it: ** is any number of folders, here of the project's."""
+
+    def matching(patterns):
+        return {
+            path.relative_to(REPOSITORY).as_posix()
+            for pattern in patterns
+            for folder in (FOLDERS if pattern.startswith("**") else ("",))
+            for path in (REPOSITORY / folder).glob(pattern)
+        }
+
+    return sorted(matching(patterns) - matching(exclude))
 
 
 @pytest.fixture(scope="module")

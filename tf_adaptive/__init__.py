@@ -1,13 +1,26 @@
 """Image classifiers that spend less computation on easy pictures."""
 
-from tf_adaptive.checkpoints import load_pytorch_weights
-from tf_adaptive.collaboration import with_collaboration
-from tf_adaptive.early_exit import EarlyExit
+# ruff: noqa: E402, I001 - TensorFlow's notices come when it is first imported.
+from tf_adaptive.programs.quiet import import_tensorflow_for_programs
+
+import_tensorflow_for_programs()
+
+from tf_adaptive.compression.folding import fold_batch_norm
+from tf_adaptive.compression.quantization import with_quantization
 from tf_adaptive.errors import InputError
 from tf_adaptive.exits.attach import attach_exits
+from tf_adaptive.exits.collaboration import with_collaboration
+from tf_adaptive.exits.costs import ExitCost, profile
+from tf_adaptive.exits.early_exit import EarlyExit
+from tf_adaptive.exits.gradient_equilibrium import with_gradient_equilibrium
 from tf_adaptive.exits.places import ExitPlace, exit_places
-from tf_adaptive.folding import fold_batch_norm
-from tf_adaptive.gradient_equilibrium import with_gradient_equilibrium
+from tf_adaptive.exits.stages import Stage, split_stages
+from tf_adaptive.exits.thresholds import (
+    choose_exits,
+    confidence_scores,
+    exit_fractions,
+    thresholds_for_budget,
+)
 from tf_adaptive.models import (
     DenseNet,
     DRNet,
@@ -18,22 +31,14 @@ from tf_adaptive.models import (
     RANet,
     ResNet,
     WideResNet,
-    resolution_branches,
 )
-from tf_adaptive.policies import (
-    choose_exits,
-    confidence_scores,
-    exit_fractions,
-    thresholds_for_budget,
-)
-from tf_adaptive.profile import ExitCost, profile
-from tf_adaptive.quantization import with_quantization
+from tf_adaptive.models.pytorch_weights import load_pytorch_weights
+from tf_adaptive.routing.branches import resolution_branches
 from tf_adaptive.routing.costs import BranchCosts, branch_costs
-from tf_adaptive.stages import Stage, split_stages
-
-__version__ = "0.1.0"
+from tf_adaptive.version import __version__
 
 __all__ = [
+    "__version__",
     "BranchCosts",
     "DRNet",
     "DenseNet",

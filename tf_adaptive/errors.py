@@ -1,9 +1,12 @@
-"""The error for what a user gave, and the checks that many files share."""
+"""The error for what a user gave, the checks that many files share, and others' errors in words."""
 
 import difflib
 import math
+import re
 
 import numpy as np
+
+_ASSERTION = "assertion failed: "
 
 
 class InputError(ValueError):
@@ -57,3 +60,18 @@ def check_at_least_0(argument, value):
         raise InputError(
             f"`{argument}` must be finite and at least 0. Received: {argument}={value}."
         )
+
+
+def plain_reason(message):
+    """What a graph says went wrong, in one line and without the places in the graph.
+
+    Args:
+        message: that of a `tf.errors.OpError`, here or from a server.
+    """
+    # The place follows the reason; functions that were not loaded put Python's stack before it.
+    reason = message.partition("[[")[0].rpartition("\n\n")[-1]
+    reason = re.sub(r"\{\{.*?\}\}", "", reason)
+    if _ASSERTION in reason:
+        # Each value of `tf.debugging.Assert` stands in brackets.
+        reason = re.sub(r"[\[\]]", "", reason.replace(_ASSERTION, ""))
+    return " ".join(reason.split())

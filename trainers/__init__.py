@@ -1,5 +1,5 @@
 """Programs, run as `python -m trainers.NAME`."""
 
-from trainers import quiet_start
+from tf_adaptive.programs import quiet
 
-quiet_start.import_tensorflow()
+quiet.import_tensorflow()

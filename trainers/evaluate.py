@@ -10,8 +10,8 @@ batch 1 and 64.
 
 from absl import flags
 
-from trainers import program
-from trainers.reporting import report_run
+from tf_adaptive.programs import program
+from tf_adaptive.runs.evaluate import report_run
 
 _RUN_DIR = flags.DEFINE_string("run_dir", None, "directory of a finished run", required=True)
 _MEASURE = flags.DEFINE_string(

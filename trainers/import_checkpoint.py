@@ -8,15 +8,17 @@ The file is read without PyTorch, and no code in it is run.
 
 from absl import flags
 
-from tf_adaptive.checkpoints import load_pytorch_weights, published_num_classes
 from tf_adaptive.data.decoding import AS_SEEN, PICTURE_READINGS
 from tf_adaptive.errors import check_choice
-from tf_adaptive.pytorch_file import read_pytorch_file
-from tf_adaptive.training.run_directory import finish_run, start_run
-from trainers import networks, program
+from tf_adaptive.models.from_preset import build_network
+from tf_adaptive.models.pytorch_file import read_pytorch_file
+from tf_adaptive.models.pytorch_weights import load_pytorch_weights, published_num_classes
+from tf_adaptive.programs import program
+from tf_adaptive.runs.directory import finish_run, start_run
+from trainers.flags import network as network_flags
 
-flags.adopt_module_key_flags(networks)
-flags.mark_flag_as_required(networks.PRESET.name)
+flags.adopt_module_key_flags(network_flags)
+flags.mark_flag_as_required(network_flags.PRESET.name)
 _CHECKPOINT = flags.DEFINE_string("checkpoint", None, "the .pth.tar file", required=True)
 _DATASET = flags.DEFINE_string("dataset", None, "what it was trained on", required=True)
 _DATA_DIR = flags.DEFINE_string("data_dir", None, "where TFDS keeps data sets")
@@ -34,9 +36,9 @@ def main():
     check_choice("picture_reading", _PICTURE_READING.value, PICTURE_READINGS)
     state_dict = read_pytorch_file(_CHECKPOINT.value)
     size = _IMAGE_SIZE.value
-    model = networks.build_network(
-        networks.MODEL.value,
-        networks.PRESET.value,
+    model = build_network(
+        network_flags.MODEL.value,
+        network_flags.PRESET.value,
         input_shape=None if size is None else (size, size, 3),
         num_classes=published_num_classes(state_dict),
     )

@@ -10,14 +10,16 @@ import json
 from absl import flags
 
 from tf_adaptive.errors import InputError, check_choice
+from tf_adaptive.exits.costs import profile
 from tf_adaptive.models.drnet import DRNet
-from tf_adaptive.profile import profile
+from tf_adaptive.models.from_preset import NETWORKS, build_network
+from tf_adaptive.programs import program
 from tf_adaptive.routing.costs import branch_costs
-from trainers import networks, program
+from trainers.flags import network as network_flags
 
 _DRNET = "drnet"
 
-flags.adopt_module_key_flags(networks)
+flags.adopt_module_key_flags(network_flags)
 _NUM_CLASSES = flags.DEFINE_integer("num_classes", None, "classes; the preset's if unset")
 _IMAGE_SIZE = flags.DEFINE_integer("image_size", None, "pixels a side; the preset's if unset")
 _CHANNELS = flags.DEFINE_integer("channels", None, "channels of the images; the preset's if unset")
@@ -26,19 +28,19 @@ _JSON = flags.DEFINE_bool("json", False, "print JSON")
 
 
 def main():
-    name = networks.MODEL.value
-    check_choice("model", name, (*networks.NETWORKS, _DRNET))
+    name = network_flags.MODEL.value
+    check_choice("model", name, (*NETWORKS, _DRNET))
     if name == _DRNET:
         _print_resolutions()
         return
-    networks.fill_preset()
-    preset = networks.PRESET.value
-    model = networks.build_network(name, preset, num_classes=_NUM_CLASSES.value)
+    network_flags.fill_preset()
+    preset = network_flags.PRESET.value
+    model = build_network(name, preset, num_classes=_NUM_CLASSES.value)
     if _IMAGE_SIZE.value is not None or _CHANNELS.value is not None:
         _, side, channels = model.input_shape[1:]
         side = side if _IMAGE_SIZE.value is None else _IMAGE_SIZE.value
         channels = channels if _CHANNELS.value is None else _CHANNELS.value
-        model = networks.build_network(
+        model = build_network(
             name,
             preset,
             input_shape=(side, side, channels),
@@ -64,10 +66,10 @@ def _print_resolutions():
                 "and whose runs benchmarks.resolution_routing times. "
                 f"Received: {flag.name}={flag.value}"
             )
-    check_choice("preset", networks.PRESET.value, DRNet.presets)
+    check_choice("preset", network_flags.PRESET.value, DRNet.presets)
     overrides = {"num_classes": _NUM_CLASSES.value, "channels": _CHANNELS.value}
     given = {name: value for name, value in overrides.items() if value is not None}
-    costs = branch_costs(DRNet.from_preset(networks.PRESET.value, **given))
+    costs = branch_costs(DRNet.from_preset(network_flags.PRESET.value, **given))
     if _JSON.value:
         print(json.dumps(dataclasses.asdict(costs), indent=2))
         return

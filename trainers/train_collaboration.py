@@ -16,9 +16,14 @@ import keras
 from absl import flags
 
 from tf_adaptive.errors import InputError, check_whole
-from tf_adaptive.evaluation import collect_logits
-from tf_adaptive.exit_heads import linear_exits
-from tf_adaptive.losses import check_distillation
+from tf_adaptive.exits.linear_exits import linear_exits
+from tf_adaptive.exits.losses import check_distillation
+from tf_adaptive.programs import program
+from tf_adaptive.programs.progress_bar import with_bar
+from tf_adaptive.reports.logits import collect_logits
+from tf_adaptive.runs.checks import check_is_preset
+from tf_adaptive.runs.directory import load_finished_run
+from tf_adaptive.runs.evaluate import report_if_finished
 from tf_adaptive.training.multi_exit_phases import (
     FEATURE_BATCH_SIZE,
     feature_passes,
@@ -30,11 +35,8 @@ from tf_adaptive.training.phase_2_checks import (
     exits_made_worse,
     largest_stable_rate,
 )
-from tf_adaptive.training.run_directory import load_finished_run
 from tf_adaptive.training.schedules import learning_rate_schedule
-from trainers import networks, program, second_run
-from trainers.progress_bar import with_bar
-from trainers.reporting import report_if_finished
+from trainers.flags import second_run
 
 flags.adopt_module_key_flags(second_run)
 _RUN_DIR = flags.DEFINE_string("run_dir", None, "finished run of phase I", required=True)
@@ -75,7 +77,7 @@ def main():
             "--nodistillation, which changes nothing worth a run."
         )
     config, trained = load_finished_run(_RUN_DIR.value)
-    networks.check_is_preset(trained, config)
+    check_is_preset(trained, config)
     dataset = second_run.data_of(config)
     # Now, so that a flag it refuses costs nobody the features.
     _schedule(dataset)

@@ -15,6 +15,7 @@ import pathlib
 import keras
 from absl import flags
 
+from tf_adaptive.cross_entropy import check_label_smoothing
 from tf_adaptive.errors import (
     InputError,
     check_above_0,
@@ -22,11 +23,14 @@ from tf_adaptive.errors import (
     check_choice,
     check_whole,
 )
-from tf_adaptive.losses import check_label_smoothing, check_target_gflops
 from tf_adaptive.models.drnet import DRNet
-from tf_adaptive.models.resolution_branches import check_resolutions
+from tf_adaptive.programs import program
+from tf_adaptive.routing.branches import check_resolutions
 from tf_adaptive.routing.costs import branch_costs
-from tf_adaptive.training.drnet_stages import (
+from tf_adaptive.routing.losses import check_target_gflops
+from tf_adaptive.runs.directory import check_resumed_run, finish_run, load_finished_run, start_run
+from tf_adaptive.runs.evaluate import report_if_finished, report_run
+from tf_adaptive.training.drnet_phases import (
     load_stage_1,
     stage_1_step,
     stage_2_step,
@@ -34,14 +38,8 @@ from tf_adaptive.training.drnet_stages import (
 )
 from tf_adaptive.training.loop import check_training, train
 from tf_adaptive.training.progress import TerminalProgress
-from tf_adaptive.training.run_directory import (
-    check_resumed_run,
-    finish_run,
-    load_finished_run,
-    start_run,
-)
-from trainers import program, pruning_flags, training_flags
-from trainers.reporting import report_if_finished, report_run
+from trainers.flags import pruning as pruning_flags
+from trainers.flags import training as training_flags
 
 flags.adopt_module_key_flags(training_flags)
 flags.adopt_module_key_flags(pruning_flags)

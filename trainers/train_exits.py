@@ -23,30 +23,34 @@ from absl import flags
 
 from tf_adaptive.errors import InputError, check_choice, check_whole
 from tf_adaptive.exits.attach import attach_exits
+from tf_adaptive.exits.costs import profile
 from tf_adaptive.exits.frozen import split_frozen
 from tf_adaptive.exits.heads import HEADS
-from tf_adaptive.losses import check_distillation, check_exit_weights
-from tf_adaptive.precision import copy_weights, with_dtype
-from tf_adaptive.profile import profile
-from tf_adaptive.stages import split_stages
-from tf_adaptive.training.multi_exit_phases import (
-    FEATURE_BATCH_SIZE,
-    feature_passes,
-    phase_2_step,
-)
-from tf_adaptive.training.run_directory import (
+from tf_adaptive.exits.losses import check_distillation, check_exit_weights
+from tf_adaptive.exits.stages import split_stages
+from tf_adaptive.graph.precision import copy_weights, with_dtype
+from tf_adaptive.programs import program
+from tf_adaptive.programs.progress_bar import with_bar
+from tf_adaptive.runs.directory import (
     check_new_run,
     check_resumed_run,
     finish_run,
     load_finished_run,
     start_run,
 )
+from tf_adaptive.runs.evaluate import report_if_finished, report_run
+from tf_adaptive.training.multi_exit_phases import (
+    FEATURE_BATCH_SIZE,
+    feature_passes,
+    phase_2_step,
+)
+from tf_adaptive.training.recipes import recipe_for_images
 from tf_adaptive.training.schedules import learning_rate_schedule
-from trainers import backbones, network_training, networks, program, training_flags
-from trainers.progress_bar import with_bar
-from trainers.reporting import report_if_finished, report_run
+from trainers.flags import backbone as backbone_flags
+from trainers.flags import network_training
+from trainers.flags import training as training_flags
 
-flags.adopt_module_key_flags(backbones)
+flags.adopt_module_key_flags(backbone_flags)
 flags.adopt_module_key_flags(network_training)
 flags.adopt_module_key_flags(training_flags)
 _MODES = ("frozen", "joint", "backbone_then_joint")
@@ -80,12 +84,12 @@ def main():
     if not training_flags.RESUME.value:
         check_new_run(run_dir)
     keras.utils.set_random_seed(network_training.SEED.value)
-    network, dataset = backbones.load_backbone(network_training.DATASET.value)
+    network, dataset = backbone_flags.load_backbone(network_training.DATASET.value)
     model = attach_exits(network, head=_HEAD.value, **_places())
     exit_weights = check_exit_weights(program.numbers(_EXIT_WEIGHTS), len(model.outputs))
     if _MODE.value == "frozen":
         program.fill_unset(epochs=_FROZEN_EPOCHS)
-    drop_shares = network_training.fill_recipe(networks.recipe_for_images(dataset.image_shape))
+    drop_shares = network_training.fill_recipe(recipe_for_images(dataset.image_shape))
     program.fill_unset(backbone_epochs=network_training.EPOCHS.value)
     config = program.flag_values() | dataset.description()
     if _MODE.value == "frozen":
@@ -106,7 +110,7 @@ def _check_flags():
     if _MODE.value == "frozen":
         check_distillation(_ALPHA.value, _TEMPERATURE.value)
         check_whole("augmented_passes", _AUGMENTED_PASSES.value, least=0)
-        if backbones.WEIGHTS.value == "none":
+        if backbone_flags.WEIGHTS.value == "none":
             raise InputError(
                 "`weights` must be trained ones where the backbone is frozen: train it with "
                 "trainers.train_static, or take --mode joint. Received: --weights none"

@@ -11,13 +11,20 @@ import keras
 from absl import flags
 
 from tf_adaptive.errors import check_choice
-from tf_adaptive.gradient_equilibrium import FORMS, with_gradient_equilibrium
-from tf_adaptive.losses import check_exit_weights
-from tf_adaptive.training.run_directory import finish_run, load_finished_run
-from trainers import network_training, networks, program, pruning_flags, training_flags
-from trainers.reporting import report_if_finished, report_run
+from tf_adaptive.exits.gradient_equilibrium import FORMS, with_gradient_equilibrium
+from tf_adaptive.exits.losses import check_exit_weights
+from tf_adaptive.models.from_preset import build_network
+from tf_adaptive.programs import program
+from tf_adaptive.runs.checks import check_same_network
+from tf_adaptive.runs.directory import finish_run, load_finished_run
+from tf_adaptive.runs.evaluate import report_if_finished, report_run
+from tf_adaptive.training.recipes import published_recipe
+from trainers.flags import network as network_flags
+from trainers.flags import network_training
+from trainers.flags import pruning as pruning_flags
+from trainers.flags import training as training_flags
 
-flags.adopt_module_key_flags(networks)
+flags.adopt_module_key_flags(network_flags)
 flags.adopt_module_key_flags(network_training)
 flags.adopt_module_key_flags(training_flags)
 flags.adopt_module_key_flags(pruning_flags)
@@ -38,9 +45,9 @@ _GRADIENT_EQUILIBRIUM_FORM = flags.DEFINE_string(
 def main():
     dtype = training_flags.layers_dtype()
     # A misspelt network or preset is refused before data are prepared for nothing.
-    networks.fill_preset()
+    network_flags.fill_preset()
     drop_shares = network_training.fill_recipe(
-        networks.published_recipe(networks.MODEL.value, networks.PRESET.value)
+        published_recipe(network_flags.MODEL.value, network_flags.PRESET.value)
     )
     check_choice("gradient_equilibrium_form", _GRADIENT_EQUILIBRIUM_FORM.value, FORMS)
     network_training.check_flags()
@@ -53,7 +60,7 @@ def main():
     model = _build(dataset, dtype=dtype)
     if _WEIGHTS_FROM.value:
         _, other = load_finished_run(_WEIGHTS_FROM.value)
-        networks.check_same_network(other, model, _WEIGHTS_FROM.value)
+        check_same_network(other, model, _WEIGHTS_FROM.value)
         model.set_weights(other.get_weights())
     if _GRADIENT_EQUILIBRIUM.value:
         model = with_gradient_equilibrium(model, form=_GRADIENT_EQUILIBRIUM_FORM.value)
@@ -83,9 +90,9 @@ def main():
 
 
 def _build(dataset, dtype):
-    return networks.build_network(
-        networks.MODEL.value,
-        networks.PRESET.value,
+    return build_network(
+        network_flags.MODEL.value,
+        network_flags.PRESET.value,
         input_shape=dataset.image_shape,
         num_classes=dataset.num_classes,
         dtype=dtype,

@@ -12,15 +12,17 @@ weights trained a little further, by the run's own loss.
 import keras
 from absl import flags
 
+from tf_adaptive.compression.quantization import with_quantization
 from tf_adaptive.data.calibration import read_calibration_images
 from tf_adaptive.errors import InputError, check_whole
-from tf_adaptive.losses import check_exit_weights, multi_exit_cross_entropy
-from tf_adaptive.quantization import with_quantization
+from tf_adaptive.exits.losses import check_exit_weights, multi_exit_cross_entropy
+from tf_adaptive.programs import program
+from tf_adaptive.runs.checks import load_run_with_exits
+from tf_adaptive.runs.evaluate import report_if_finished
 from tf_adaptive.training.gradient_step import sgd
+from tf_adaptive.training.multi_exit_step import TrainStep
 from tf_adaptive.training.schedules import learning_rate_schedule
-from tf_adaptive.training.step import TrainStep
-from trainers import program, second_run
-from trainers.reporting import load_run_with_exits, report_if_finished
+from trainers.flags import second_run
 
 flags.adopt_module_key_flags(second_run)
 _RUN_DIR = flags.DEFINE_string("run_dir", None, "finished run in float32", required=True)

@@ -4,21 +4,26 @@
         --width 0.5 --dataset fashion_mnist --image_size 32 --run_dir runs/mobilenet_v2
 
 --backbone is a network of keras.applications, a preset of one of ours, a .keras file or a finished
-run; see trainers.backbones. Data, recipes and reports are those of trainers.train_multi_exit: SGD
-with Nesterov's momentum 0.9, weight decay 1e-4, rate 0.1; for images of up to 64 pixels a side 300
-epochs at batch 64, the rate divided by 10 after a half and three quarters of them, for larger ones
-90 at batch 256, after one and two thirds. Trained weights want a lower --learning_rate.
+run; see trainers.flags.backbone. Data, recipes and reports are those of trainers.train_multi_exit:
+SGD with Nesterov's momentum 0.9, weight decay 1e-4, rate 0.1; for images of up to 64 pixels a side
+300 epochs at batch 64, the rate divided by 10 after a half and three quarters of them, for larger
+ones 90 at batch 256, after one and two thirds. Trained weights want a lower --learning_rate.
 """
 
 import keras
 from absl import flags
 
-from tf_adaptive.precision import copy_weights, with_dtype
-from tf_adaptive.training.run_directory import finish_run
-from trainers import backbones, network_training, networks, program, pruning_flags, training_flags
-from trainers.reporting import report_if_finished, report_run
+from tf_adaptive.graph.precision import copy_weights, with_dtype
+from tf_adaptive.programs import program
+from tf_adaptive.runs.directory import finish_run
+from tf_adaptive.runs.evaluate import report_if_finished, report_run
+from tf_adaptive.training.recipes import recipe_for_images
+from trainers.flags import backbone as backbone_flags
+from trainers.flags import network_training
+from trainers.flags import pruning as pruning_flags
+from trainers.flags import training as training_flags
 
-flags.adopt_module_key_flags(backbones)
+flags.adopt_module_key_flags(backbone_flags)
 flags.adopt_module_key_flags(network_training)
 flags.adopt_module_key_flags(training_flags)
 flags.adopt_module_key_flags(pruning_flags)
@@ -32,8 +37,8 @@ def main():
     if report_if_finished(run_dir, resume=training_flags.RESUME.value):
         return
     keras.utils.set_random_seed(network_training.SEED.value)
-    network, dataset = backbones.load_backbone(network_training.DATASET.value)
-    drop_shares = network_training.fill_recipe(networks.recipe_for_images(dataset.image_shape))
+    network, dataset = backbone_flags.load_backbone(network_training.DATASET.value)
+    drop_shares = network_training.fill_recipe(recipe_for_images(dataset.image_shape))
     epochs = network_training.EPOCHS.value
     model = network if dtype is None else with_dtype(network, dtype)
     steps = epochs * dataset.steps_per_epoch(network_training.BATCH_SIZE.value)

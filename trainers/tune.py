@@ -24,23 +24,21 @@ import pathlib
 
 from absl import flags
 
+from tf_adaptive.cross_entropy import check_label_smoothing
 from tf_adaptive.errors import InputError, check_choice, check_whole
 from tf_adaptive.files import replaced_whole
-from tf_adaptive.losses import check_label_smoothing
-from tf_adaptive.training.run_directory import check_resumed_run, read_config, start_run
-from tf_adaptive.tuning.report import write_search_report
+from tf_adaptive.programs import program
+from tf_adaptive.programs.flag_file import write_flag_file
+from tf_adaptive.runs.directory import check_resumed_run, read_config, start_run
+from tf_adaptive.tuning.search_report import write_search_report
 from tf_adaptive.tuning.trials import FINISHED, Trials, best_trial
-from trainers import (
-    networks,
-    program,
-    training_flags,
-    tuning_drnet,
-    tuning_flags,
-    tuning_multi_exit,
-)
-from trainers.flag_file import write_flag_file
+from trainers.flags import network as network_flags
+from trainers.flags import search as search_flags
+from trainers.flags import training as training_flags
+from trainers.searches import drnet as drnet_search
+from trainers.searches import multi_exit as multi_exit_search
 
-for _module in (networks, training_flags, tuning_flags, tuning_drnet, tuning_multi_exit):
+for _module in (network_flags, training_flags, search_flags, drnet_search, multi_exit_search):
     flags.adopt_module_key_flags(_module)
 _TUNER = flags.DEFINE_string("tuner", "drnet", "what is trained: drnet or multi_exit")
 _SEARCH = flags.DEFINE_string("search", "bayesian", "bayesian, hyperband or random")
@@ -48,7 +46,7 @@ _TRIALS = flags.DEFINE_integer(
     "trials", None, "number of trials; 10 if unset, but with hyperband, whose --epochs decide"
 )
 
-_TUNERS = {"drnet": tuning_drnet, "multi_exit": tuning_multi_exit}
+_TUNERS = {"drnet": drnet_search, "multi_exit": multi_exit_search}
 _RESULT = "result.json"
 
 
@@ -60,23 +58,23 @@ def main():
 
     check_choice("search", _SEARCH.value, METHODS)
     check_label_smoothing(training_flags.LABEL_SMOOTHING.value)
-    check_whole("seed", tuning_flags.SEED.value, least=0, most=2**32 - 2)
-    for flag in (tuning_flags.BATCH_SIZE, tuning_flags.EPOCHS):
+    check_whole("seed", search_flags.SEED.value, least=0, most=2**32 - 2)
+    for flag in (search_flags.BATCH_SIZE, search_flags.EPOCHS):
         if flag.value is not None:
             check_whole(flag.name, flag.value, least=1)
     if _SEARCH.value != "hyperband":
         program.fill_unset(trials=10)
     is_drnet = _TUNER.value == "drnet"
-    setup = tuning_drnet.DRNetSearch() if is_drnet else tuning_multi_exit.MultiExitSearch()
+    setup = drnet_search.DRNetSearch() if is_drnet else multi_exit_search.MultiExitSearch()
     settings = {
         "method": _SEARCH.value,
         "count": _TRIALS.value,
-        "epochs": tuning_flags.EPOCHS.value,
-        "seed": tuning_flags.SEED.value,
+        "epochs": search_flags.EPOCHS.value,
+        "seed": search_flags.SEED.value,
     }
     check_search(setup.space, **settings)
 
-    run_dir = pathlib.Path(tuning_flags.RUN_DIR.value)
+    run_dir = pathlib.Path(search_flags.RUN_DIR.value)
     _open(run_dir, setup.config())
     trials = Trials(run_dir)
     if (run_dir / _RESULT).exists():
@@ -130,7 +128,7 @@ def _open(run_dir, config):
             f"`run_dir` must be the directory of a search to resume. Received: {run_dir}, which "
             "holds a training"
         )
-    check_resumed_run(run_dir, config, may_differ=tuning_flags.MAY_DIFFER)
+    check_resumed_run(run_dir, config, may_differ=search_flags.MAY_DIFFER)
 
 
 def _write(run_dir, trials, setup):

@@ -12,9 +12,9 @@ from absl import flags
 
 from tf_adaptive.errors import InputError, check_whole
 from tf_adaptive.files import replaced_whole
-from tf_adaptive.training.run_directory import read_config
-from trainers import program
-from trainers.reporting import load_run_dataset
+from tf_adaptive.programs import program
+from tf_adaptive.runs.dataset import load_run_dataset
+from tf_adaptive.runs.directory import read_config
 
 _RUN_DIR = flags.DEFINE_string("run_dir", None, "directory of a run", required=True)
 _OUTPUT = flags.DEFINE_string("output", None, "folder to write them into", required=True)

@@ -3,8 +3,8 @@
 import keras
 import tensorflow as tf
 
-from tf_adaptive.early_exit import EarlyExit
-from tf_adaptive.exits.logits import exits_as_logits
+from tf_adaptive.exits.early_exit import EarlyExit
+from tf_adaptive.graph.final_activation import exits_as_logits
 
 
 def exit_signatures(model, preprocessing, thresholds, class_names, *, measure):
@@ -17,7 +17,7 @@ def exit_signatures(model, preprocessing, thresholds, class_names, *, measure):
         preprocessing: `savedmodels.preprocessing.Preprocessing`.
         thresholds: K − 1 numbers in [0, 1], at which images leave unless others are given.
         class_names: a name per class.
-        measure: confidence of `tf_adaptive.policies.confidence_scores`.
+        measure: confidence of `tf_adaptive.exits.thresholds.confidence_scores`.
 
     Returns:
         Dictionary of name to `(function, input_signature)`.

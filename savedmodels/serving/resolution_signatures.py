@@ -4,6 +4,7 @@ import functools
 
 import tensorflow as tf
 
+from tf_adaptive.compression.folding import fold_batch_norm
 from tf_adaptive.models.drnet import logits_at, logits_where_chosen
 
 
@@ -68,3 +69,22 @@ def resolution_signatures(model, networks, preprocessing, class_names):
 
 def _likeliest(probabilities):
     return tf.argmax(probabilities, axis=-1, output_type="int32")
+
+
+def fold_drnet(model, *, dtype=None):
+    """The networks of a DRNet, each with its batch norms folded.
+
+    What the branches shared is each branch's own then: a batch norm changes the kernel it is folded
+    into.
+
+    Args:
+        model: `tf_adaptive.DRNet`.
+        dtype: as for `fold_batch_norm`.
+
+    Returns:
+        `(predictor, branches)`: a functional model, and a list of one per resolution.
+    """
+    predictor, *branches = (
+        fold_batch_norm(network, dtype=dtype) for network in (model.predictor, *model.branches)
+    )
+    return predictor, branches

@@ -15,13 +15,13 @@ from savedmodels.preprocessing import Preprocessing
 from savedmodels.serving.exit_signatures import exit_signatures
 from savedmodels.serving.model_card import exit_sections, model_card, resolution_sections
 from savedmodels.serving.model_folder import EXTRA_ASSETS, new_version
-from savedmodels.serving.resolution_signatures import resolution_signatures
+from savedmodels.serving.resolution_signatures import fold_drnet, resolution_signatures
 from savedmodels.serving.warmup import write_warmup_requests
+from tf_adaptive.compression.folding import fold_batch_norm
 from tf_adaptive.errors import check_choice
-from tf_adaptive.folding import fold_batch_norm, fold_drnet
 from tf_adaptive.models.drnet import DRNet
-from tf_adaptive.training.run_directory import load_finished_run
-from trainers.reporting import read_report
+from tf_adaptive.runs.directory import load_finished_run
+from tf_adaptive.runs.tables import read_report
 
 
 def export_run(

@@ -13,7 +13,7 @@ from ai_edge_litert.options import CpuOptions, GpuOptions, Options
 
 from savedmodels.tflite.flatbuffer_checks import check_whole_flatbuffer
 from tf_adaptive.errors import InputError, check_choice, check_whole
-from trainers.quiet_start import drop_notices, without_notices
+from tf_adaptive.programs.quiet import drop_notices, without_notices
 
 ACCELERATORS = ("cpu", "gpu")
 

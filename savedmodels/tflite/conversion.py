@@ -16,6 +16,7 @@ from savedmodels.tflite.agreement import (
     agreement_of_resolutions,
     check_agreement,
 )
+from savedmodels.tflite.exit_signatures import stage_parts, stage_samples, stage_signatures
 from savedmodels.tflite.files import PRECISIONS, write_files
 from savedmodels.tflite.folder import (
     AGREEMENT_FILE,
@@ -31,16 +32,15 @@ from savedmodels.tflite.resolution_signatures import (
     resolution_samples,
     resolution_signatures,
 )
-from savedmodels.tflite.stage_signatures import stage_parts, stage_samples, stage_signatures
+from tf_adaptive.compression.folding import fold_batch_norm
+from tf_adaptive.compression.quantization import is_quantized
 from tf_adaptive.data.calibration import read_calibration_images
 from tf_adaptive.errors import InputError, check_choice, check_whole
-from tf_adaptive.folding import fold_batch_norm
+from tf_adaptive.exits.stages import split_stages
 from tf_adaptive.models.drnet import DRNet
-from tf_adaptive.quantization import is_quantized
-from tf_adaptive.report import put_in_place
-from tf_adaptive.stages import split_stages
-from tf_adaptive.training.run_directory import load_finished_run
-from trainers.reporting import load_run_dataset
+from tf_adaptive.reports.files import put_in_place
+from tf_adaptive.runs.dataset import load_run_dataset
+from tf_adaptive.runs.directory import load_finished_run
 
 _TEST_IMAGES = 1000
 

@@ -9,8 +9,8 @@ from savedmodels.description import DESCRIPTION_FILE, read_description
 from savedmodels.tflite.answer import Answer
 from savedmodels.tflite.compiled import Compiler, Signature, shape_of
 from savedmodels.tflite.folder import FILES_FIELD, check_described_file
-from tf_adaptive.data.image_dataset import scale_and_offset
 from tf_adaptive.errors import InputError
+from tf_adaptive.images import scale_and_offset
 
 # What a runner must know of a signature.
 _PART_FIELDS = {"signature": str, "file": str, "logits": str}

@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from savedmodels.tflite.flatbuffer_checks import check_flatbuffer, check_int8
 from tf_adaptive.files import unfinished_folder
-from trainers.quiet_start import without_notices
+from tf_adaptive.programs.quiet import without_notices
 
 PRECISIONS = ("float32", "float16", "int8")
 

@@ -2,8 +2,8 @@
 
 from savedmodels.description import read_description
 from savedmodels.operating_point import check_no_operating_point
-from savedmodels.resolution_runner import ResolutionRunner
-from savedmodels.staged_runner import StagedRunner
+from savedmodels.tflite.exit_runner import StagedRunner
+from savedmodels.tflite.resolution_runner import ResolutionRunner
 
 
 def load_runner(directory, *, thresholds=None, accelerator="cpu", threads=1):

@@ -4,8 +4,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tf_adaptive.folding import fold_batch_norm
-from tf_adaptive.graph import calls_before, open_nested, run_calls
+from tf_adaptive.compression.folding import fold_batch_norm
+from tf_adaptive.graph.calls import calls_before, open_nested, run_calls
 from tf_adaptive.layers import ConvUnit
 from tf_adaptive.models.drnet import logits_at
 

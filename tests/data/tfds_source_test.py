@@ -7,7 +7,7 @@ import tensorflow_datasets as tfds
 
 from tf_adaptive.data import fashion_mnist, load_dataset, tfds_source
 from tf_adaptive.errors import InputError
-from trainers.reporting import load_run_dataset
+from tf_adaptive.runs.dataset import load_run_dataset
 
 
 class Shapes(tfds.core.GeneratorBasedBuilder):

@@ -13,7 +13,7 @@ from tests.exits.backbones import (
     residual_classifier,
     token_classifier,
 )
-from tf_adaptive.policies import choose_exits, confidence_scores
+from tf_adaptive.exits.thresholds import choose_exits, confidence_scores
 
 BACKBONES = (
     residual_classifier,

@@ -9,10 +9,10 @@ from ai_edge_litert.interpreter import Interpreter
 import tf_adaptive as ta
 from savedmodels.preprocessing import Preprocessing
 from savedmodels.serving.exit_signatures import exit_signatures
+from savedmodels.tflite.exit_signatures import stage_parts, stage_samples, stage_signatures
 from savedmodels.tflite.files import converted, write_files, write_saved_model
-from savedmodels.tflite.stage_signatures import stage_parts, stage_samples, stage_signatures
 from tests.bounds import apart, relative_error
-from tf_adaptive.policies import choose_exits, confidence_scores
+from tf_adaptive.exits.thresholds import choose_exits, confidence_scores
 
 # Mega-MACs and the size of the images they are for, by Simonyan and Zisserman 2014's VGG-16 as
 # torchvision counts it; He et al. 2016 (table 1); TensorFlow's MobileNet page (ResNet-50 V2 and

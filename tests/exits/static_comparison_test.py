@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tf_adaptive import InputError
-from tf_adaptive.evaluation import budgeted
+from tf_adaptive.exits.evaluation import budgeted
 from tf_adaptive.exits.static_comparison import (
     Classified,
     adaptive_curve,

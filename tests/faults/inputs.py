@@ -31,10 +31,10 @@ from tests.pytorch_files import write_legacy_file, write_zip_file
 from tests.trainers.programs import REPOSITORY, run_program
 from tf_adaptive.data.decoding import decode
 from tf_adaptive.errors import InputError
-from tf_adaptive.pytorch_file import read_pytorch_file
+from tf_adaptive.models.pytorch_file import read_pytorch_file
+from tf_adaptive.runs.dataset import load_run_dataset
+from tf_adaptive.runs.directory import load_finished_run, read_config
 from tf_adaptive.training.checkpoints import Checkpoints
-from tf_adaptive.training.run_directory import load_finished_run, read_config
-from trainers.reporting import load_run_dataset
 
 MOST_SECONDS = 10
 MOST_BYTES = 10**9

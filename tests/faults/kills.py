@@ -20,8 +20,8 @@ from tests.conftest import (
     TRAINING,
 )
 from tests.trainers.programs import assert_same_weights, rows, run_program, started, without_times
-from tf_adaptive.training.run_directory import load_finished_run
-from trainers.reporting import load_run_dataset
+from tf_adaptive.runs.dataset import load_run_dataset
+from tf_adaptive.runs.directory import load_finished_run
 
 _OFTEN = ("--checkpoint_seconds", "0.2")
 

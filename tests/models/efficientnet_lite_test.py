@@ -16,10 +16,10 @@ from tests.models.network_checks import (
 )
 from tests.pytorch_files import write_legacy_file, write_zip_file
 from tf_adaptive.errors import InputError
-from tf_adaptive.graph import calls_before
+from tf_adaptive.graph.calls import calls_before
+from tf_adaptive.graph.macs import macs_of_calls, parameters_of
 from tf_adaptive.models import EfficientNetLite
-from tf_adaptive.profile import macs_of_calls, parameters_of
-from tf_adaptive.published_names import published_sources
+from tf_adaptive.models.pytorch_names import published_sources
 
 # Blocks, kernel size, stride, expansion and channels of each group, as lite0 was published.
 GROUPS = (

@@ -8,7 +8,7 @@ from tests.models.network_checks import (
 )
 from tf_adaptive import GoogLeNet
 from tf_adaptive.errors import InputError
-from tf_adaptive.profile import parameters_of
+from tf_adaptive.graph.macs import parameters_of
 from tf_adaptive.routing.costs import classifier_macs
 
 

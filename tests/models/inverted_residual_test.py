@@ -3,8 +3,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tf_adaptive.graph.macs import parameters_of
 from tf_adaptive.models.inverted_residual import inverted_residual_network
-from tf_adaptive.profile import parameters_of
 
 
 def block_parameters(inputs, outputs, expansion):

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from tf_adaptive import InputError, profile
-from tf_adaptive.data.image_dataset import normalized
+from tf_adaptive.images import normalized
 from tf_adaptive.models.keras_applications import (
     application_names,
     application_preprocessing,

@@ -10,10 +10,10 @@ from tests.models.network_checks import (
     assert_the_same_when_loaded_again,
 )
 from tf_adaptive import profile
-from tf_adaptive.checkpoints import load_pytorch_weights
 from tf_adaptive.errors import InputError
+from tf_adaptive.graph.macs import parameters_of
 from tf_adaptive.models import ResNet
-from tf_adaptive.profile import parameters_of
+from tf_adaptive.models.pytorch_weights import load_pytorch_weights
 from tf_adaptive.routing.costs import classifier_macs
 
 

@@ -9,8 +9,8 @@ import tensorflow as tf
 
 from savedmodels.classifiers import load_classifier
 from tf_adaptive.errors import InputError
-from tf_adaptive.evaluation import confidences_of_exits
-from tf_adaptive.policies import choose_exits
+from tf_adaptive.exits.evaluation import confidences_of_exits
+from tf_adaptive.exits.thresholds import choose_exits
 
 IMAGES = 20
 

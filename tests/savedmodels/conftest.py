@@ -9,9 +9,9 @@ from tests.processors import convolves_in_bfloat16
 from tests.savedmodels.servers import Models
 from tests.trainers.programs import run_program
 from tf_adaptive.data import ImageDataset
-from tf_adaptive.evaluation import collect_logits
-from tf_adaptive.training.run_directory import load_finished_run
-from trainers.reporting import load_run_dataset
+from tf_adaptive.reports.logits import collect_logits
+from tf_adaptive.runs.dataset import load_run_dataset
+from tf_adaptive.runs.directory import load_finished_run
 
 TEST_IMAGES = 60
 

@@ -10,7 +10,7 @@ from savedmodels.tflite.conversion import convert_run
 from tests.savedmodels.conftest import FLOAT16, TEST_IMAGES
 from tests.trainers.programs import files, run_program
 from tf_adaptive import InputError
-from tf_adaptive.training.run_directory import read_config
+from tf_adaptive.runs.directory import read_config
 
 
 def convert(run_dir, output, *arguments):

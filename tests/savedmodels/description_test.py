@@ -5,7 +5,7 @@ import pytest
 
 from savedmodels.description import describe_data, read_description, write_description
 from tf_adaptive import InputError
-from tf_adaptive.training.run_directory import load_finished_run
+from tf_adaptive.runs.directory import load_finished_run
 
 DATA = {
     "class_names": ["a", "b"],

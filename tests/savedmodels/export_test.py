@@ -15,7 +15,7 @@ from savedmodels.serving.saved_model import export_run
 from tests.savedmodels.conftest import LOWER_DTYPE
 from tests.trainers.programs import files, refused, run_program
 from tf_adaptive.errors import InputError
-from tf_adaptive.training.run_directory import read_config
+from tf_adaptive.runs.directory import read_config
 
 CLASSES = [str(digit) for digit in range(10)]
 

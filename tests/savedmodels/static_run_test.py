@@ -11,9 +11,9 @@ import tensorflow as tf
 from savedmodels.classifiers import load_classifier
 from tests.conftest import STATIC_TRAINING
 from tests.trainers.programs import rows, run_program
-from tf_adaptive.evaluation import collect_logits
-from tf_adaptive.training.run_directory import load_finished_run
-from trainers.reporting import load_run_dataset
+from tf_adaptive.reports.logits import collect_logits
+from tf_adaptive.runs.dataset import load_run_dataset
+from tf_adaptive.runs.directory import load_finished_run
 
 IMAGES = 40
 

@@ -6,9 +6,9 @@ import pytest
 from PIL import Image
 
 from tests.trainers.programs import files, refused, rows, run_program
-from tf_adaptive.evaluation import collect_logits
-from tf_adaptive.training.run_directory import load_finished_run
-from trainers.reporting import load_run_dataset
+from tf_adaptive.reports.logits import collect_logits
+from tf_adaptive.runs.dataset import load_run_dataset
+from tf_adaptive.runs.directory import load_finished_run
 
 
 def test_writes_the_report_again(tmp_path, finished_run):

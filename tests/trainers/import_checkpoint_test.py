@@ -7,7 +7,7 @@ from tests.reference_networks import (
     reference_state_dict,
 )
 from tests.trainers.programs import run_program
-from tf_adaptive.training.run_directory import load_finished_run
+from tf_adaptive.runs.directory import load_finished_run
 
 PROGRAM = "trainers.import_checkpoint"
 # Reference file → the program's name of the network, and what it was trained on.

@@ -14,13 +14,13 @@ import time
 
 import numpy as np
 
-from tf_adaptive.training.run_directory import load_finished_run
+from tf_adaptive.runs.directory import load_finished_run
 
 REPOSITORY = pathlib.Path(__file__).parents[2]
 
 # The server loads these and forks a process for each run, before TensorFlow starts a thread.
 _PROCESSES = multiprocessing.get_context("forkserver")
-_PROCESSES.set_forkserver_preload(["trainers.reporting"])
+_PROCESSES.set_forkserver_preload(["tf_adaptive.runs.evaluate"])
 
 
 @dataclasses.dataclass(frozen=True)

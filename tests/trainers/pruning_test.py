@@ -8,7 +8,7 @@ import pytest
 
 from tests.conftest import DRNET_TRAINING, TRAINING
 from tests.trainers.programs import assert_same_weights, kill_program_at, refused, rows, run_program
-from tf_adaptive.training.run_directory import load_finished_run
+from tf_adaptive.runs.directory import load_finished_run
 
 TRAIN = "trainers.train_multi_exit"
 PRUNED = (*TRAINING, "--prune_to", "0.75", "--prune_frequency", "2")

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from tests.trainers.programs import refused, run_program
-from tf_adaptive.training.run_directory import load_finished_run
-from trainers.reporting import load_run_dataset
+from tf_adaptive.runs.dataset import load_run_dataset
+from tf_adaptive.runs.directory import load_finished_run
 
 PROGRAM = "trainers.train_collaboration"
 SHORT = ("--epochs", "2", "--batch_size", "16")

@@ -17,7 +17,7 @@ from tests.trainers.programs import (
     without_times,
 )
 from tf_adaptive.models import DRNet
-from tf_adaptive.training.run_directory import load_finished_run
+from tf_adaptive.runs.directory import load_finished_run
 
 TRAIN = "trainers.train_drnet"
 FIGURES = {

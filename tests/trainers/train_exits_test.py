@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from savedmodels.staged_runner import StagedRunner
+from savedmodels.tflite.exit_runner import StagedRunner
 from tests.conftest import BUILT_EXITS_TRAINING as BUILT
 from tests.conftest import EXITS_TRAINING as DATA
 from tests.exits.backbones import residual_classifier
@@ -16,9 +16,9 @@ from tests.trainers.programs import (
     run_program,
     without_times,
 )
-from tf_adaptive.evaluation import collect_logits
-from tf_adaptive.training.run_directory import load_finished_run
-from trainers.reporting import load_run_dataset
+from tf_adaptive.reports.logits import collect_logits
+from tf_adaptive.runs.dataset import load_run_dataset
+from tf_adaptive.runs.directory import load_finished_run
 
 TRAIN = "trainers.train_exits"
 

@@ -18,7 +18,7 @@ from tests.trainers.programs import (
     run_program,
     without_times,
 )
-from tf_adaptive.training.run_directory import load_finished_run
+from tf_adaptive.runs.directory import load_finished_run
 
 FIGURES = ("accuracy_against_macs.png", "exits_along_budget.png", "first_and_last_exit.png")
 

@@ -7,16 +7,16 @@ import shutil
 import numpy as np
 import pytest
 
-from savedmodels.staged_runner import StagedRunner
+from savedmodels.tflite.exit_runner import StagedRunner
 from savedmodels.tflite.flatbuffer_checks import operations, read_flatbuffer
 from tests.conftest import QUANTIZED_TRAINING
 from tests.trainers.programs import assert_same_weights, kill_program_at, refused, run_program
 from tf_adaptive import with_quantization
+from tf_adaptive.compression.quantization import is_quantized
 from tf_adaptive.data.calibration import read_calibration_images
 from tf_adaptive.layers import FakeQuantize
-from tf_adaptive.quantization import is_quantized
-from tf_adaptive.training.run_directory import load_finished_run
-from trainers.reporting import load_run_dataset
+from tf_adaptive.runs.dataset import load_run_dataset
+from tf_adaptive.runs.directory import load_finished_run
 
 PROGRAM = "trainers.train_quantized"
 

@@ -15,10 +15,10 @@ from tests.trainers.programs import (
     run_program,
     without_times,
 )
-from tf_adaptive.evaluation import collect_logits
 from tf_adaptive.layers import ReorderChannels
-from tf_adaptive.training.run_directory import load_finished_run
-from trainers.reporting import load_run_dataset
+from tf_adaptive.reports.logits import collect_logits
+from tf_adaptive.runs.dataset import load_run_dataset
+from tf_adaptive.runs.directory import load_finished_run
 
 TRAIN = "trainers.train_static"
 

@@ -2,8 +2,8 @@ import numpy as np
 import PIL.Image
 
 from tests.trainers.programs import run_program
-from tf_adaptive.training.run_directory import read_config
-from trainers.reporting import load_run_dataset
+from tf_adaptive.runs.dataset import load_run_dataset
+from tf_adaptive.runs.directory import read_config
 
 
 def write_pictures(run_dir, output, *flags):

@@ -3,14 +3,14 @@ import numpy as np
 import pytest
 
 from tests.training.tiny_training import BATCH_SIZE, tiny_dataset, tiny_model
-from tf_adaptive.collaboration import with_collaboration
 from tf_adaptive.errors import InputError
-from tf_adaptive.exit_heads import linear_exits, split_heads
-from tf_adaptive.losses import one_for_all_distillation
+from tf_adaptive.exits.collaboration import with_collaboration
+from tf_adaptive.exits.linear_exits import linear_exits, split_heads
+from tf_adaptive.exits.losses import one_for_all_distillation
 from tf_adaptive.training import multi_exit_phases
 from tf_adaptive.training.feature_dataset import FeatureDataset, collect_features
 from tf_adaptive.training.gradient_step import sgd
-from tf_adaptive.training.step import TrainStep
+from tf_adaptive.training.multi_exit_step import TrainStep
 
 EPOCHS = 2
 

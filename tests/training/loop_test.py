@@ -18,9 +18,9 @@ from tests.training.tiny_training import (
     train_tiny,
 )
 from tf_adaptive.errors import InputError
+from tf_adaptive.runs.directory import start_run
 from tf_adaptive.training import Progress, TrainStep, sgd, train
 from tf_adaptive.training.checkpoints import Checkpoints
-from tf_adaptive.training.run_directory import start_run
 
 REPOSITORY = pathlib.Path(__file__).parents[2]
 

@@ -5,7 +5,7 @@ import tensorflow as tf
 
 from tests.training.tiny_drnet import tiny_drnet
 from tf_adaptive.errors import InputError
-from tf_adaptive.losses import flops_regularized_cross_entropy
+from tf_adaptive.routing.losses import flops_regularized_cross_entropy
 from tf_adaptive.training.gradient_step import sgd
 from tf_adaptive.training.routed_step import RoutedStep
 from tf_adaptive.training.schedules import temperature_schedule

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 
 from tf_adaptive.data.array_images import array_dataset
-from tf_adaptive.losses import multi_exit_cross_entropy
+from tf_adaptive.exits.losses import multi_exit_cross_entropy
 from tf_adaptive.training import TrainStep, learning_rate_schedule, sgd, train
 
 CLASSES = 3

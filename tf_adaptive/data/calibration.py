@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from tf_adaptive.data.image_dataset import normalized
+from tf_adaptive.images import normalized
 
 
 def read_calibration_images(dataset, count):

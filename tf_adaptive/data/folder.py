@@ -16,8 +16,7 @@ from tf_adaptive.data.encoded_images import (
 )
 from tf_adaptive.data.image_dataset import ImageDataset
 from tf_adaptive.data.splits import split_test, split_validation
-from tf_adaptive.errors import InputError
-from tf_adaptive.graph_errors import plain_reason
+from tf_adaptive.errors import InputError, plain_reason
 
 # Where test images are looked for, the first that is there.
 _TEST_FOLDERS = ("test", "val", "valid", "validation")

@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from tf_adaptive.data.decoding import AS_SEEN
 from tf_adaptive.errors import InputError, check_choice, check_whole
+from tf_adaptive.images import normalized
 
 
 class ImageDataset:
@@ -209,27 +210,3 @@ class ImageDataset:
     def _repeats(self):
         """How many channels of what a network takes are made of one of the images."""
         return self.image_shape[-1] // self._splits["train"].image_shape[-1]
-
-
-def normalized(images, mean, std):
-    """Images as a network takes them, float32 of the same shape.
-
-    Args:
-        images: uint8 `(batch, height, width, channels)`.
-        mean, std: one number per channel, for pixels in [0, 1].
-    """
-    scale, offset = scale_and_offset(mean, std)
-    return tf.cast(images, tf.float32) * scale + offset
-
-
-def scale_and_offset(mean, std):
-    """What normalises pixels from 0 to 255: times the first, plus the second.
-
-    Args:
-        mean, std: one number per channel, for pixels in [0, 1].
-
-    Returns:
-        Two float32 arrays `(channels,)`.
-    """
-    mean, std = np.asarray(mean, np.float32), np.asarray(std, np.float32)
-    return 1 / (255 * std), -mean / std

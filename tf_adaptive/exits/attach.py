@@ -8,8 +8,8 @@ import keras
 
 from tf_adaptive.errors import InputError, check_choice, check_whole
 from tf_adaptive.exits.heads import HEADS, conv_head, linear_head
-from tf_adaptive.exits.logits import without_final_activation
 from tf_adaptive.exits.places import places_with_tensors
+from tf_adaptive.graph.final_activation import without_final_activation
 
 _TOKENS = ("mean", "first")
 

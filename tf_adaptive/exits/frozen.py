@@ -2,8 +2,9 @@
 
 import keras
 
-from tf_adaptive.exit_heads import split_heads
-from tf_adaptive.graph import calls_before, exit_tensors
+from tf_adaptive.exits.linear_exits import split_heads
+from tf_adaptive.exits.outputs import exit_tensors
+from tf_adaptive.graph.calls import calls_before
 
 
 def split_frozen(model):

@@ -7,10 +7,11 @@ import keras
 import numpy as np
 
 from tf_adaptive.errors import InputError
-from tf_adaptive.exits.logits import classifier_graph
-from tf_adaptive.graph import calls_before, producer
-from tf_adaptive.profile import bytes_per_image, macs_of_calls
-from tf_adaptive.stages import tensor_names
+from tf_adaptive.exits.stages import tensor_names
+from tf_adaptive.graph.calls import calls_before
+from tf_adaptive.graph.final_activation import classifier_graph
+from tf_adaptive.graph.keras_internals import producer
+from tf_adaptive.graph.macs import bytes_per_image, macs_of_calls
 
 # Where one feature map does not cut the graph for more than this share of the MACs, two are tried.
 _LONGEST_SHARE_WITHOUT_PLACE = 0.2

@@ -5,8 +5,9 @@ import dataclasses
 import numpy as np
 
 from tf_adaptive.errors import InputError
-from tf_adaptive.evaluation import NORMAL_95, confidences_of_exits, percent
-from tf_adaptive.policies import choose_exits
+from tf_adaptive.exits.evaluation import confidences_of_exits
+from tf_adaptive.exits.thresholds import choose_exits
+from tf_adaptive.reports.logits import NORMAL_95, percent
 
 WINS, LOSES, WITHIN_NOISE = "wins", "loses", "within noise"
 CHEAPER = "cheaper than early exit can be"
@@ -67,7 +68,7 @@ def adaptive_curve(test_logits, test_labels, costs, budget_rows, measure="max_pr
         test_labels: integers `(samples,)`.
         costs: one row per exit with `.macs`.
         budget_rows: what `evaluation.budgeted` gave, whose thresholds are from other images.
-        measure: confidence of `tf_adaptive.policies.confidence_scores`, that of `budget_rows`.
+        measure: confidence of `confidence_scores`, that of `budget_rows`.
 
     Returns:
         List of `Classified` in order of cost: all images at the first exit, each budget, all

@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from tf_adaptive.errors import check_whole
-from tf_adaptive.stages import stages_to_outputs
+from tf_adaptive.exits.stages import stages_to_outputs
 
 
 def runs_to_exits(model):

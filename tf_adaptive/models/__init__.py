@@ -8,7 +8,6 @@ from tf_adaptive.models.googlenet import GoogLeNet
 from tf_adaptive.models.msdnet import MSDNet
 from tf_adaptive.models.ranet import RANet
 from tf_adaptive.models.resnet import ResNet
-from tf_adaptive.models.resolution_branches import resolution_branches
 from tf_adaptive.models.wide_resnet import WideResNet
 
 __all__ = [
@@ -21,5 +20,4 @@ __all__ = [
     "RANet",
     "ResNet",
     "WideResNet",
-    "resolution_branches",
 ]

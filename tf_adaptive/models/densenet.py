@@ -4,7 +4,6 @@ import keras
 
 from tf_adaptive.errors import InputError, check_whole
 from tf_adaptive.layers import ConvUnit
-from tf_adaptive.models.feature_units import bare_convolution, pooled_logits, preactivated
 from tf_adaptive.models.presets import DENSENET_PRESETS
 from tf_adaptive.models.published_network import (
     PublishedNetwork,
@@ -12,6 +11,7 @@ from tf_adaptive.models.published_network import (
     check_exit_places,
     reduced,
 )
+from tf_adaptive.models.units import bare_convolution, pooled_logits, preactivated
 
 
 @keras.saving.register_keras_serializable(package="tf_adaptive")

@@ -4,14 +4,14 @@ import keras
 import tensorflow as tf
 
 from tf_adaptive.errors import InputError, check_choice, check_whole
-from tf_adaptive.exits.logits import exits_as_logits
-from tf_adaptive.graph import is_functional
-from tf_adaptive.image_checks import checked_images
+from tf_adaptive.graph.calls import is_functional
+from tf_adaptive.graph.final_activation import exits_as_logits
+from tf_adaptive.images import checked_images
 from tf_adaptive.layers import StraightThroughGumbel
 from tf_adaptive.models.inverted_residual import inverted_residual_network
 from tf_adaptive.models.presets import DRNET_PRESETS
 from tf_adaptive.models.resnet import ResNet
-from tf_adaptive.models.resolution_branches import check_resolutions, resolution_branches
+from tf_adaptive.routing.branches import check_resolutions, resolution_branches
 
 
 @keras.saving.register_keras_serializable(package="tf_adaptive")

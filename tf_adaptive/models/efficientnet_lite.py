@@ -6,13 +6,13 @@ import os
 
 import keras
 
-from tf_adaptive.checkpoints import load_pytorch_weights
 from tf_adaptive.errors import InputError, check_above_0, check_choice, check_whole
 from tf_adaptive.layers import BatchNormalization
-from tf_adaptive.models.feature_units import pooled_logits
 from tf_adaptive.models.presets import EFFICIENTNET_LITE_PRESETS
 from tf_adaptive.models.published_network import PublishedNetwork, check_any_image_shape
-from tf_adaptive.pytorch_file import read_pytorch_file
+from tf_adaptive.models.pytorch_file import read_pytorch_file
+from tf_adaptive.models.pytorch_weights import load_pytorch_weights
+from tf_adaptive.models.units import pooled_logits
 
 # Blocks, kernel size, stride of the first block, expansion and channels of each group, before they
 # are scaled (Tan and Le 2019, table 1).

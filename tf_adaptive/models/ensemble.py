@@ -6,7 +6,7 @@ import json
 import keras
 
 from tf_adaptive.errors import InputError, check_choice
-from tf_adaptive.graph import calls_before, is_functional, open_nested, run_calls
+from tf_adaptive.graph.calls import calls_before, is_functional, open_nested, run_calls
 from tf_adaptive.layers import MeanPrediction
 from tf_adaptive.models.densenet import DenseNet
 from tf_adaptive.models.presets import ENSEMBLE_PRESETS

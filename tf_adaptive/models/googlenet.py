@@ -4,9 +4,9 @@ import keras
 
 from tf_adaptive.errors import InputError, check_whole
 from tf_adaptive.layers import ConvUnit
-from tf_adaptive.models.feature_units import pooled_logits
 from tf_adaptive.models.presets import GOOGLENET_PRESETS
 from tf_adaptive.models.published_network import PublishedNetwork, check_any_image_shape
+from tf_adaptive.models.units import pooled_logits
 
 # Channels of each inception block: 1×1, 3×3 after its reduction, the largest kernel after its
 # reduction, 1×1 after the pooling (Szegedy et al. 2015, table 1).

@@ -3,7 +3,7 @@
 import keras
 
 from tf_adaptive.layers import BatchNormalization, ConvUnit
-from tf_adaptive.models.feature_units import pooled_logits
+from tf_adaptive.models.units import pooled_logits
 
 # Expansion, channels, blocks and stride of each stage: those of MobileNetV2 up to 160 channels,
 # with one block each where it has up to four, but two in the middle.

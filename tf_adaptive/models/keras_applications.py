@@ -8,8 +8,8 @@ import keras
 import numpy as np
 
 from tf_adaptive.errors import InputError, check_choice
-from tf_adaptive.exits.logits import with_classes, without_final_activation
-from tf_adaptive.weight_files import load_weight_file
+from tf_adaptive.graph.final_activation import with_classes, without_final_activation
+from tf_adaptive.models.weight_files import load_weight_file
 
 IMAGENET_CLASSES = 1000
 

@@ -6,9 +6,8 @@ import math
 import keras
 
 from tf_adaptive.errors import InputError, check_choice, check_whole
+from tf_adaptive.exits.heads import exit_head
 from tf_adaptive.layers import BilinearResize, ConvUnit
-from tf_adaptive.models.exit_head import exit_head
-from tf_adaptive.models.feature_units import bottlenecked_unit, imagenet_stem
 from tf_adaptive.models.presets import RANET_PRESETS
 from tf_adaptive.models.published_network import (
     PublishedNetwork,
@@ -16,6 +15,7 @@ from tf_adaptive.models.published_network import (
     check_per_scale,
     reduced,
 )
+from tf_adaptive.models.units import bottlenecked_unit, imagenet_stem
 
 
 @keras.saving.register_keras_serializable(package="tf_adaptive")

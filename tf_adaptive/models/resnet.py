@@ -4,7 +4,6 @@ import keras
 
 from tf_adaptive.errors import InputError, check_choice, check_whole
 from tf_adaptive.layers import ConvUnit, PaddedShortcut
-from tf_adaptive.models.feature_units import imagenet_stem, pooled_logits
 from tf_adaptive.models.presets import RESNET_PRESETS
 from tf_adaptive.models.published_network import (
     PublishedNetwork,
@@ -12,6 +11,7 @@ from tf_adaptive.models.published_network import (
     check_blocks_and_widths,
     check_exit_places,
 )
+from tf_adaptive.models.units import imagenet_stem, pooled_logits
 
 
 @keras.saving.register_keras_serializable(package="tf_adaptive")

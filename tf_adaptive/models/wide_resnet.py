@@ -4,13 +4,13 @@ import keras
 
 from tf_adaptive.errors import check_whole
 from tf_adaptive.layers import ConvUnit
-from tf_adaptive.models.feature_units import bare_convolution, pooled_logits, preactivated
 from tf_adaptive.models.presets import WIDE_RESNET_PRESETS
 from tf_adaptive.models.published_network import (
     PublishedNetwork,
     check_any_image_shape,
     check_blocks_and_widths,
 )
+from tf_adaptive.models.units import bare_convolution, pooled_logits, preactivated
 
 
 @keras.saving.register_keras_serializable(package="tf_adaptive")

@@ -6,8 +6,8 @@ import keras
 import numpy as np
 
 from tf_adaptive.errors import InputError
-from tf_adaptive.graph import calls_before, is_functional, open_nested
-from tf_adaptive.profile import macs_of_calls, parameters_of
+from tf_adaptive.graph.calls import calls_before, is_functional, open_nested
+from tf_adaptive.graph.macs import macs_of_calls, parameters_of
 
 
 @dataclasses.dataclass(frozen=True)

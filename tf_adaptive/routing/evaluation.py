@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from tf_adaptive.errors import InputError, check_whole
-from tf_adaptive.evaluation import check_labels, check_logits, collect_logits, percent
+from tf_adaptive.reports.logits import check_labels, check_logits, collect_logits, percent
 
 RANDOM_SEEDS = (0, 1, 2)
 

@@ -5,7 +5,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from tf_adaptive.plots import (
+from tf_adaptive.reports.figures import (
     BLUE,
     LABEL_SIZE,
     TEXT_SIZE,

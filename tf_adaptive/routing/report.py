@@ -6,7 +6,8 @@ import pathlib
 import numpy as np
 
 from tf_adaptive.errors import InputError
-from tf_adaptive.report import check_directory, checked_class_names, picture_grid, put_in_place
+from tf_adaptive.reports.files import check_directory, put_in_place
+from tf_adaptive.reports.pictures import checked_class_names, picture_grid
 from tf_adaptive.routing import plots
 from tf_adaptive.routing.evaluation import choices_by_scale, compare_choices
 

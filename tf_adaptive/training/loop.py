@@ -7,10 +7,10 @@ import time
 import tensorflow as tf
 
 from tf_adaptive.errors import DivergenceError, InputError, check_whole
+from tf_adaptive.runs.directory import check_resumed_run, start_run
 from tf_adaptive.training.checkpoints import Checkpoints
 from tf_adaptive.training.history import History
 from tf_adaptive.training.progress import Progress
-from tf_adaptive.training.run_directory import check_resumed_run, start_run
 
 # Reading the metrics waits for the step, so they are not read after every one.
 _SECONDS_BETWEEN_REPORTS = 1.0

@@ -5,14 +5,14 @@ Phase II is IMTA's (Li et al. 2019), new exits on a finished, frozen network.
 
 import keras
 
-from tf_adaptive.collaboration import with_collaboration
-from tf_adaptive.exit_heads import linear_exits, split_heads, with_own_exits
-from tf_adaptive.graph import open_nested
-from tf_adaptive.losses import multi_exit_cross_entropy, one_for_all_distillation
+from tf_adaptive.exits.collaboration import with_collaboration
+from tf_adaptive.exits.linear_exits import linear_exits, split_heads, with_own_exits
+from tf_adaptive.exits.losses import multi_exit_cross_entropy, one_for_all_distillation
+from tf_adaptive.graph.calls import open_nested
 from tf_adaptive.training.feature_dataset import FeatureDataset, collect_features
 from tf_adaptive.training.gradient_step import sgd
+from tf_adaptive.training.multi_exit_step import TrainStep
 from tf_adaptive.training.schedules import learning_rate_schedule
-from tf_adaptive.training.step import TrainStep
 
 FEATURE_BATCH_SIZE = 256
 MOST_BYTES_IN_MEMORY = 2 * 10**9

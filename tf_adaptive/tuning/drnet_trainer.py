@@ -2,10 +2,10 @@
 
 import keras
 
-from tf_adaptive.evaluation import collect_logits, percent
 from tf_adaptive.models.drnet import DRNet
+from tf_adaptive.reports.logits import collect_logits, percent
 from tf_adaptive.routing.costs import branch_costs
-from tf_adaptive.training.drnet_stages import stage_2_step, take_classifier
+from tf_adaptive.training.drnet_phases import stage_2_step, take_classifier
 from tf_adaptive.training.history import read_last_row
 from tf_adaptive.tuning.objective import accuracy_at_target, price_of_cost
 from tf_adaptive.tuning.resumed import train_or_resume

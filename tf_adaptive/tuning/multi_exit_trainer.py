@@ -5,8 +5,8 @@ import pathlib
 import keras
 import numpy as np
 
-from tf_adaptive.gradient_equilibrium import with_gradient_equilibrium
-from tf_adaptive.profile import profile
+from tf_adaptive.exits.costs import profile
+from tf_adaptive.exits.gradient_equilibrium import with_gradient_equilibrium
 from tf_adaptive.training.history import read_last_row
 from tf_adaptive.training.multi_exit_phases import (
     feature_passes,

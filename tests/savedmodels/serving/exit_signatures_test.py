@@ -11,12 +11,13 @@ from savedmodels.serving.exit_signatures import exit_signatures
 from savedmodels.serving.model_folder import EXTRA_ASSETS
 from tests.bounds import BFLOAT16, in_bits, relative_error, with_weights
 from tests.tiny_networks import tiny_collaborating, tiny_ranet
-from tf_adaptive.evaluation import collect_logits, confidences_of_exits
-from tf_adaptive.folding import fold_batch_norm
-from tf_adaptive.policies import choose_exits
-from tf_adaptive.stages import split_stages
-from tf_adaptive.training.run_directory import load_finished_run, read_config
-from trainers.reporting import load_run_dataset
+from tf_adaptive.compression.folding import fold_batch_norm
+from tf_adaptive.exits.evaluation import confidences_of_exits
+from tf_adaptive.exits.stages import split_stages
+from tf_adaptive.exits.thresholds import choose_exits
+from tf_adaptive.reports.logits import collect_logits
+from tf_adaptive.runs.dataset import load_run_dataset
+from tf_adaptive.runs.directory import load_finished_run, read_config
 
 EXITS = 4
 BATCHES = (0, 1, 65)

@@ -7,8 +7,8 @@ import shutil
 import numpy as np
 import pytest
 
-from savedmodels.staged_runner import StagedRunner
 from savedmodels.tflite.conversion import convert_run
+from savedmodels.tflite.exit_runner import StagedRunner
 from savedmodels.tflite.flatbuffer_checks import operations, read_flatbuffer
 from tests.bounds import (
     ROUNDING,
@@ -20,7 +20,7 @@ from tests.bounds import (
 )
 from tests.savedmodels.conftest import TEST_IMAGES
 from tf_adaptive import MSDNet, fold_batch_norm
-from trainers.reporting import read_report
+from tf_adaptive.runs.tables import read_report
 
 NUM_EXITS = 4
 

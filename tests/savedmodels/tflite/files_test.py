@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from savedmodels.tflite.compiled import Compiler, Signature
+from savedmodels.tflite.exit_signatures import stage_parts, stage_signatures
 from savedmodels.tflite.files import write_files
-from savedmodels.tflite.stage_signatures import stage_parts, stage_signatures
 from tests.training.tiny_training import tiny_model
 from tf_adaptive import InputError, RANet, split_stages, with_collaboration
 

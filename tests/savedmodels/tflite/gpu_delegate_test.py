@@ -9,8 +9,8 @@ import sys
 import numpy as np
 import pytest
 
-from savedmodels.resolution_runner import ResolutionRunner
-from savedmodels.staged_runner import StagedRunner
+from savedmodels.tflite.exit_runner import StagedRunner
+from savedmodels.tflite.resolution_runner import ResolutionRunner
 from tests.bounds import ROUNDING, apart
 from tf_adaptive import InputError
 

@@ -3,9 +3,9 @@ import json
 import pytest
 
 from savedmodels.description import write_description
-from savedmodels.resolution_runner import ResolutionRunner
-from savedmodels.staged_runner import StagedRunner
+from savedmodels.tflite.exit_runner import StagedRunner
 from savedmodels.tflite.load_runner import load_runner
+from savedmodels.tflite.resolution_runner import ResolutionRunner
 from tf_adaptive import InputError
 
 

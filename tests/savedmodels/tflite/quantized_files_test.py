@@ -5,12 +5,12 @@ import numpy as np
 import pytest
 
 from savedmodels.tflite.compiled import Compiler, Signature
+from savedmodels.tflite.exit_signatures import stage_parts, stage_samples, stage_signatures
 from savedmodels.tflite.files import write_files
 from savedmodels.tflite.flatbuffer_checks import operations, read_flatbuffer
-from savedmodels.tflite.stage_signatures import stage_parts, stage_samples, stage_signatures
 from tests.tiny_networks import tiny_collaborating, tiny_msdnet, tiny_ranet
 from tf_adaptive import fold_batch_norm, split_stages, with_quantization
-from tf_adaptive.quantization import is_quantized, quantizer_of
+from tf_adaptive.compression.quantization import is_quantized, quantizer_of
 
 IMAGES = 20
 

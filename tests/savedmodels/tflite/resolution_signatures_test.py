@@ -7,16 +7,16 @@ import keras
 import numpy as np
 import pytest
 
-from savedmodels.resolution_runner import ResolutionRunner
 from savedmodels.tflite.compiled import Compiler, Signature
 from savedmodels.tflite.files import write_files
 from savedmodels.tflite.flatbuffer_checks import operations, read_flatbuffer
+from savedmodels.tflite.resolution_runner import ResolutionRunner
 from savedmodels.tflite.resolution_signatures import resolution_signatures, with_batch_norm_apart
 from tests.bounds import ROUNDING, apart, check_logits, half, with_weights
 from tests.savedmodels.conftest import TEST_IMAGES
 from tf_adaptive import DRNet, fold_batch_norm
-from tf_adaptive.evaluation import percent
 from tf_adaptive.models.drnet import logits_at
+from tf_adaptive.reports.logits import percent
 from tf_adaptive.routing.evaluation import collect_routed
 
 NAMES = ["classify_12", "classify_16", "classify_24", "predict_resolution"]

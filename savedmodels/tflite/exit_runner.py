@@ -1,0 +1,113 @@
+"""Classifies one image after another, and stops computing where it is sure enough."""
+
+import time
+
+import numpy as np
+
+from savedmodels.tflite.answer import softmax
+from savedmodels.tflite.converted_network import ConvertedNetwork
+from tf_adaptive.errors import InputError
+from tf_adaptive.exits.thresholds import check_thresholds
+
+_FIELDS = {"stages": list, "measure": str, "thresholds": list}
+
+
+class StagedRunner:
+    """A converted network that runs its stages one after another with LiteRT, for one image.
+
+    An image leaves at the first exit whose confidence reaches its threshold (Huang et al. 2018,
+    budgeted batch classification); the stages after it are not run. A stage is loaded when the
+    first image needs it, if it has a file of its own; a file of all stages is loaded whole. What
+    a stage hands on stays in the buffers that it was written to, and is not copied; so a runner
+    is for one thread at a time.
+
+    Args:
+        directory: folder that `savedmodels.convert_tflite` wrote.
+        thresholds: K − 1 numbers in [0, 1]; None for those of the folder.
+        accelerator: "cpu" or "gpu".
+        threads: of the CPU.
+
+    Attributes:
+        num_exits: K.
+        image_shape: `(height, width, channels)`.
+        class_names: a name per class.
+        thresholds: float32 `(K − 1,)`.
+        loaded_stages: how many stages have been loaded.
+
+    Raises:
+        InputError: a folder that is no converted network; thresholds of the wrong number or
+            outside [0, 1]; an unknown accelerator, or one that is not there.
+    """
+
+    def __init__(self, directory, *, thresholds=None, accelerator="cpu", threads=1):
+        self._network = ConvertedNetwork(
+            directory, _FIELDS, accelerator=accelerator, threads=threads
+        )
+        description = self._network.description
+        self._stages = description["stages"]
+        self._network.check_parts(self._stages)
+        self.num_exits = len(self._stages)
+        self.image_shape = self._network.image_shape
+        self.class_names = self._network.class_names
+        if len(description["thresholds"]) != self.num_exits - 1:
+            raise InputError(
+                f"`thresholds` in {self._network.path} must be {self.num_exits - 1} numbers, one "
+                f"for each of the {self.num_exits} stages but the last. "
+                f"Received: {description['thresholds']}"
+            )
+        if thresholds is None:
+            thresholds = description["thresholds"]
+        self.thresholds = check_thresholds(thresholds, self.num_exits)
+        self._measure = description["measure"]
+        # Of each loaded stage, what runs it and gives its logits.
+        self._run = [self._network.load(self._stages[0])]
+
+    @property
+    def loaded_stages(self):
+        return len(self._run)
+
+    def __call__(self, image):
+        """Classifies an image.
+
+        Args:
+            image: uint8 `(height, width, channels)` of `image_shape`.
+
+        Returns:
+            A `savedmodels.tflite.answer.Answer`.
+
+        Raises:
+            InputError: an image of another shape or dtype; a stage's file is missing or not one
+                of this network.
+        """
+        start = time.perf_counter()
+        self._network.give(image)
+        for number in range(1, self.num_exits + 1):
+            probabilities = softmax(self._logits(number))
+            confidence = _confidence(probabilities, self._measure)
+            if number == self.num_exits or confidence >= self.thresholds[number - 1]:
+                break
+        return self._network.answer(probabilities, confidence=confidence, exit=number, start=start)
+
+    def all_exits(self, image):
+        """The logits of every exit, float32 `(exits, classes)`; see `__call__`."""
+        self._network.give(image)
+        return np.stack([self._logits(number) for number in range(1, self.num_exits + 1)])
+
+    def _logits(self, number):
+        """Runs a stage; those before it have been run."""
+        if number > len(self._run):
+            self._run.append(self._network.load(self._stages[number - 1]))
+        return self._run[number - 1]()
+
+
+def _confidence(probabilities, measure):
+    """`confidence_scores` of one image without TensorFlow's overhead."""
+    if measure == "max_probability":
+        return probabilities.max()
+    if measure == "margin":
+        second, largest = np.partition(probabilities, -2)[-2:]
+        return largest - second
+    probabilities = probabilities.astype(np.float64)
+    logarithms = np.log(np.maximum(probabilities, np.finfo(np.float32).tiny))
+    entropy = -(probabilities @ logarithms) / np.log(len(probabilities))
+    return np.float32(np.clip(1 - entropy, 0, 1))

@@ -1,0 +1,201 @@
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tests.bounds import ROUNDING, apart
+from tests.training.tiny_training import tiny_model
+from tf_adaptive import EarlyExit, MSDNet, RANet, with_collaboration, with_gradient_equilibrium
+from tf_adaptive.errors import InputError
+from tf_adaptive.exits.stages import calls_by_stage
+from tf_adaptive.graph.calls import calls_before
+from tf_adaptive.layers import GradientRescale
+
+
+def tiny_msdnet():
+    return MSDNet(
+        input_shape=(16, 16, 3),
+        num_classes=5,
+        block_layers=(1, 1, 2),
+        num_channels=8,
+        growth_rate=4,
+        scale_growth=(1, 2),
+        scale_bottleneck=(1, 2),
+    )
+
+
+def tiny_ranet():
+    return RANet(
+        input_shape=(16, 16, 3),
+        num_classes=5,
+        num_blocks=2,
+        block_step=1,
+        layer_step=1,
+        layer_growth="even",
+        scales=(1, 2),
+        scale_growth=(2, 1),
+        scale_bottleneck=(2, 1),
+        growth_rate=8,
+    )
+
+
+@pytest.fixture(scope="module", params=[tiny_msdnet, tiny_ranet])
+def network(request):
+    return request.param()
+
+
+def images(batch=2):
+    return np.random.default_rng(0).standard_normal((batch, 16, 16, 3)).astype("float32")
+
+
+def features_of_stages(model):
+    """Name and stage of every map that an exit's head, or a later stage, is computed from."""
+    return {
+        node.operation.name: number
+        for number, calls in enumerate(calls_by_stage(model), start=1)
+        for node in calls
+        if "exit" not in node.operation.name
+    }
+
+
+def gradients(model, names, training):
+    """Of every exit's loss on the named maps, by exit from 1 and name."""
+    outputs = {node.operation.name: node.outputs[0] for node in calls_before(model.outputs)}
+    probe = keras.Model(model.input, [*(outputs[name] for name in names), *model.outputs])
+    with tf.GradientTape(persistent=True) as tape:
+        values = probe(images(), training=training)
+        maps, logits = values[: len(names)], values[len(names) :]
+        losses = [tf.reduce_sum(tf.sin(exit)) for exit in logits]
+    return {
+        (number, name): gradient
+        for number, loss in enumerate(losses, start=1)
+        for name, gradient in zip(names, tape.gradient(loss, maps), strict=True)
+    }
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_every_exit_pulls_with_its_share(network, training):
+    stage_of = features_of_stages(network)
+    balanced = with_gradient_equilibrium(network)
+    plain = gradients(network, list(stage_of), training)
+    ours = gradients(balanced, list(stage_of), training)
+    num_exits = len(network.outputs)
+    seen = set()
+    for (exit_number, name), gradient in plain.items():
+        stage = stage_of[name]
+        if gradient is None or stage > exit_number:
+            continue
+        share = 1 / (num_exits - stage + 1)
+        size = np.abs(gradient).max()
+        np.testing.assert_allclose(ours[exit_number, name], share * gradient, atol=1e-5 * size)
+        if size:
+            seen.add((stage, exit_number))
+    assert seen == {(i, j) for j in range(1, num_exits + 1) for i in range(1, j + 1)}
+
+
+def test_an_exits_own_branch_learns_as_before(network):
+    names = [layer.name for layer in network.layers if "_exit_unit_" in layer.name]
+    plain = gradients(network, names, training=False)
+    ours = gradients(with_gradient_equilibrium(network), names, training=False)
+    for key, gradient in plain.items():
+        if gradient is not None:
+            assert apart(ours[key], gradient) < ROUNDING
+
+
+def test_the_forward_pass_is_the_same_to_the_bit(network):
+    balanced = with_gradient_equilibrium(network)
+    for training in (False, True):
+        before = network.get_weights()
+        plain = network(images(), training=training)
+        network.set_weights(before)
+        ours = balanced(images(), training=training)
+        network.set_weights(before)
+        for theirs, logits in zip(plain, ours, strict=True):
+            np.testing.assert_array_equal(logits, theirs)
+
+
+def test_networks_with_and_without_it_share_checkpoints(network, tmp_path):
+    balanced = with_gradient_equilibrium(network)
+    assert [w.path for w in balanced.weights] == [w.path for w in network.weights]
+    assert [w.path for w in balanced.trainable_weights] == [
+        w.path for w in network.trainable_weights
+    ]
+    network.save_weights(tmp_path / "plain.weights.h5")
+    before = network.get_weights()
+    for weight in network.weights:
+        weight.assign(keras.ops.zeros_like(weight))
+    balanced.load_weights(tmp_path / "plain.weights.h5")
+    for loaded, saved in zip(network.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(loaded, saved)
+
+
+def test_saved_and_loaded_again(network, tmp_path):
+    balanced = with_gradient_equilibrium(network)
+    balanced.save(tmp_path / "balanced.keras")
+    again = keras.saving.load_model(tmp_path / "balanced.keras")
+    assert any(isinstance(layer, GradientRescale) for layer in again.layers)
+    for loaded, logits in zip(again(images()), balanced(images()), strict=True):
+        np.testing.assert_array_equal(loaded, logits)
+
+
+def operations_after_conversion(model, folder):
+    """The operations of a network's TFLite form."""
+    archive = keras.export.ExportArchive()
+    archive.track(model)
+    archive.add_endpoint("exits", lambda images: model(images), [tf.TensorSpec((1, 16, 16, 3))])
+    archive.write_out(folder, verbose=False)
+    content = tf.lite.TFLiteConverter.from_saved_model(
+        str(folder), signature_keys=["exits"]
+    ).convert()
+    interpreter = tf.lite.Interpreter(model_content=content)
+    return sorted(operation["op_name"] for operation in interpreter._get_ops_details())
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_leaves_no_operation_in_a_converted_graph(tmp_path):
+    network = tiny_ranet()
+    plain = operations_after_conversion(network, tmp_path / "plain")
+    balanced = with_gradient_equilibrium(network)
+    assert operations_after_conversion(balanced, tmp_path / "balanced") == plain
+
+
+def test_early_exit_runs_on_it(network):
+    thresholds = [0.25] * (len(network.outputs) - 1)
+    plain = EarlyExit(network, thresholds)(images(5))
+    ours = EarlyExit(with_gradient_equilibrium(network), thresholds)(images(5))
+    for name, answer in plain.items():
+        np.testing.assert_array_equal(ours[name], answer)
+
+
+def test_the_released_form_rescales_what_the_exits_read():
+    network = tiny_msdnet()
+    stage_of = features_of_stages(network)
+    ours = gradients(with_gradient_equilibrium(network, form="released"), list(stage_of), True)
+    plain = gradients(network, list(stage_of), True)
+    # What exit 1 reads is the coarsest map of its block; the finer one is left alone.
+    coarse, fine = "stage_1_layer_1_scale_2", "stage_1_layer_1_scale_1"
+    assert apart(ours[1, coarse], plain[1, coarse] / 3) < ROUNDING
+    # Exit 2 reads block 2's coarsest map, whose gradient is halved, and block 1's on the way.
+    ratio = np.linalg.norm(ours[2, fine]) / np.linalg.norm(plain[2, fine])
+    assert ratio == pytest.approx(1 / 2, rel=1e-5)
+    ratio = np.linalg.norm(ours[2, coarse]) / np.linalg.norm(plain[2, coarse])
+    assert ratio == pytest.approx(1 / 3, rel=1e-5)
+
+
+def test_a_collaborating_networks_branches_are_its_exits():
+    network = with_collaboration(tiny_msdnet())
+    names = ["stage_1_layer_1_scale_2", "stage_1_exit_features"]
+    ours = gradients(with_gradient_equilibrium(network), names, training=False)
+    plain = gradients(network, names, training=False)
+    assert apart(ours[1, names[0]], plain[1, names[0]] / 3) < ROUNDING
+    assert apart(ours[1, names[1]], plain[1, names[1]]) < ROUNDING
+
+
+def test_refuses(network):
+    with pytest.raises(InputError, match="`form` must be one of paper, released"):
+        with_gradient_equilibrium(network, form="papr")
+    with pytest.raises(InputError, match="2 outputs or more"):
+        with_gradient_equilibrium(keras.Model(network.input, network.outputs[:1]))
+    with pytest.raises(InputError, match="`scale` must be finite and 0 or more"):
+        GradientRescale(-1.0)
+    assert len(tiny_model().outputs) == len(with_gradient_equilibrium(tiny_model()).outputs)

@@ -1,0 +1,195 @@
+"""Runs a batch through the stages and drops each sample as soon as it is done."""
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tf_adaptive.errors import InputError, check_choice, check_whole
+from tf_adaptive.exits.stages import check_cheapest_first, split_stages
+from tf_adaptive.exits.thresholds import MEASURES, check_thresholds, confidence_scores
+from tf_adaptive.images import are_finite, checked_images
+
+
+class EarlyExit:
+    """A multi-exit model that stops computing where it is sure enough.
+
+    A sample leaves at the first exit k whose confidence is at least threshold k, the last exit
+    takes the rest (Huang et al. 2018, budgeted batch classification). Between two stages the
+    samples that left are dropped, so the next stage computes a smaller batch; a stage that nobody
+    reaches is not run. All of it is one graph function of a batch of any size, 0 included. An image
+    with NaN or infinite pixels is refused; where the call is part of a graph, which cannot, it goes
+    to the last exit and has confidence 0.
+
+    Args:
+        model: functional `keras.Model` with K exits, as `split_stages` takes.
+        thresholds: K − 1 numbers in [0, 1].
+        measure: confidence of `tf_adaptive.exits.thresholds.confidence_scores`.
+
+    Raises:
+        InputError: what `split_stages` raises; exits with the dearest first; thresholds of the
+            wrong number, outside [0, 1] or NaN; an unknown measure.
+    """
+
+    def __init__(self, model, thresholds, *, measure="max_probability"):
+        check_choice("measure", measure, MEASURES)
+        self.stages = split_stages(model)
+        check_cheapest_first(model)
+        self.thresholds = check_thresholds(thresholds, len(self.stages))
+        self.measure = measure
+        self._input_specs = [
+            tf.TensorSpec((None, *tensor.shape[1:]), tensor.dtype) for tensor in model.inputs
+        ]
+        self._num_classes = model.outputs[0].shape[-1]
+        self._run = tf.function(self._run_at_own_thresholds, input_signature=self._input_specs)
+
+    def __call__(self, images):
+        """Classifies a batch.
+
+        Args:
+            images: float `(batch, height, width, channels)`, normalised as in training; for a
+                model of several inputs, their structure.
+
+        Returns:
+            Dictionary, in the order of `images`: "class" int32 `(batch,)`, "probabilities"
+            float32 `(batch, classes)` of the exit the image left at, "confidence" float32
+            `(batch,)` of that exit by `measure`, "exit" int32 `(batch,)` counted from 1.
+
+        Raises:
+            InputError: images of the wrong rank, dtype, size or channel count, with NaN or
+                infinite pixels, or not as many in every input.
+        """
+        _count(images)
+        names = self.stages[0].takes
+        if isinstance(images, dict):
+            images = [images[name] for name in names if name in images]
+        inputs = keras.tree.flatten(images)
+        if len(inputs) != len(names):
+            raise InputError(
+                f"`images` must be the model's {len(names)} inputs ({', '.join(names)}). "
+                f"Received: {len(inputs)} of them"
+            )
+        return self._run(*map(checked_images, inputs, self._input_specs))
+
+    def predict(self, images, *, batch_size=256):
+        """Classifies any number of images.
+
+        Args:
+            images: array as `__call__` takes, or a `tf.data.Dataset` of batches: of images, or of
+                `(images, labels)` whose labels are left alone.
+            batch_size: images per batch when `images` is an array.
+
+        Returns:
+            Dictionary as `__call__` gives, of numpy arrays over all images.
+
+        Raises:
+            InputError: as `__call__`; a batch size that is no whole number from 1 on; no
+                batches.
+        """
+        if isinstance(images, tf.data.Dataset):
+            has_labels = isinstance(images.element_spec, tuple) and len(images.element_spec) > 1
+            batches = (element[0] if has_labels else element for element in images)
+        else:
+            check_whole("batch_size", batch_size, least=1)
+            # An empty array is one empty batch, so that its answer has its shapes.
+            batches = (
+                _rows(images, start, start + batch_size)
+                for start in range(0, max(1, _count(images)), batch_size)
+            )
+        answers = [self(batch) for batch in batches]
+        if not answers:
+            raise InputError("`images` must hold at least one batch. Received: an empty data set")
+        return {
+            name: np.concatenate([answer[name].numpy() for answer in answers])
+            for name in ("class", "probabilities", "confidence", "exit")
+        }
+
+    def run(self, inputs, thresholds):
+        """What `__call__` runs, for a graph that it is to be part of.
+
+        Args:
+            inputs: list of tensors, one per input of the model, as `__call__` takes.
+            thresholds: float32 `(batch, K − 1)`, for each sample its own.
+
+        Returns:
+            Dictionary as `__call__` gives.
+        """
+        batch = tf.shape(inputs[0])[0]
+        answer = {
+            "probabilities": tf.zeros((batch, self._num_classes)),
+            "confidence": tf.zeros((batch,)),
+            "exit": tf.zeros((batch,), "int32"),
+        }
+        # Rows of the batch that are still on their way, and the state of each.
+        rows = tf.range(batch)
+        # A network can hide a NaN: it is looked for in the images.
+        finite = are_finite(inputs)
+        state = dict(zip(self.stages[0].takes, inputs, strict=True))
+        for stage in self.stages:
+            done, answer_of_done, rows, state = self._run_stage(
+                stage, rows, state, thresholds, finite
+            )
+            for name, values in answer_of_done.items():
+                answer[name] = tf.tensor_scatter_nd_update(answer[name], done[:, None], values)
+        classes = tf.argmax(answer["probabilities"], axis=-1, output_type="int32")
+        return {"class": classes, **answer}
+
+    def _run_at_own_thresholds(self, *inputs):
+        shape = (tf.shape(inputs[0])[0], len(self.thresholds))
+        return self.run(inputs, tf.broadcast_to(self.thresholds, shape))
+
+    def _run_stage(self, stage, rows, state, thresholds, finite):
+        """Rows done at this stage, their answer, rows that go on, and their state."""
+
+        def run():
+            logits, handed_on = stage(state)
+            known = tf.gather(finite, rows)
+            confidence = confidence_scores(logits, self.measure)
+            answer = {
+                "probabilities": tf.nn.softmax(tf.cast(logits, "float32")),
+                "confidence": tf.where(known, confidence, 0.0),
+                "exit": tf.fill(tf.shape(rows), stage.number),
+            }
+            if stage.number == len(self.stages):
+                return rows, answer, rows[:0], []
+            sure = answer["confidence"] >= tf.gather(thresholds[:, stage.number - 1], rows)
+            leaves = known & sure
+            done, stay = (tf.where(chosen)[:, 0] for chosen in (leaves, ~leaves))
+            return (
+                tf.gather(rows, done),
+                {name: tf.gather(values, done) for name, values in answer.items()},
+                tf.gather(rows, stay),
+                [tf.gather(handed_on[name], stay) for name in stage.state],
+            )
+
+        def skip():
+            answer = {
+                "probabilities": tf.zeros((0, self._num_classes)),
+                "confidence": tf.zeros((0,)),
+                "exit": tf.zeros((0,), "int32"),
+            }
+            kept = [
+                tf.zeros((0, *(size or 0 for size in tensor.shape[1:])), tensor.dtype)
+                for tensor in stage.state.values()
+            ]
+            return rows, answer, rows, kept
+
+        # Convolutions of an empty batch give the wrong shape, besides being work for nobody.
+        done, answer, rows, kept = tf.cond(tf.size(rows) > 0, run, skip)
+        for tensor, symbolic in zip(kept, stage.state.values(), strict=True):
+            tensor.set_shape((None, *symbolic.shape[1:]))
+        return done, answer, rows, dict(zip(stage.state, kept, strict=True))
+
+
+def _rows(images, start, stop):
+    return keras.tree.map_structure(lambda array: array[start:stop], images)
+
+
+def _count(images):
+    """How many images there are, the same in every input."""
+    counts = {tuple(np.shape(array))[:1] for array in keras.tree.flatten(images)}
+    if len(counts) != 1 or () in counts:
+        raise InputError(
+            "`images` must be an array with the batch as its first axis, as many images in each "
+            f"input of several. Received: first axes of {sorted(counts)}"
+        )
+    return counts.pop()[0]

@@ -1,0 +1,295 @@
+"""The report's figures: accuracy against cost, who leaves where, and the images themselves."""
+
+import matplotlib
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
+from matplotlib.ticker import PercentFormatter
+
+from tf_adaptive.reports.figure_names import drawable
+from tf_adaptive.reports.figures import (
+    BLUE,
+    GREEN,
+    LABEL_SIZE,
+    OKABE_ITO,
+    TEXT_SIZE,
+    VERMILION,
+    bare,
+    draw_pictures,
+    finish_accuracy_axes,
+    set_accuracy_axes,
+)
+
+_MACS_LABEL = "MACs per image (millions)"
+
+
+def accuracy_against_macs(anytime_rows, budget_rows, static=(), static_line=()):
+    """Accuracy of the single exits and of the budgets against MACs per image.
+
+    Args:
+        anytime_rows: what `evaluation.anytime` gave.
+        budget_rows: what `evaluation.budgeted` gave.
+        static: networks with one exit to show beside them, `(name, macs, accuracy_percent)` each.
+        static_line: those of them that are joined by a line, in its order.
+
+    Returns:
+        A `matplotlib.figure.Figure`.
+    """
+    figure = Figure(figsize=(6.4, 4.4), layout="constrained")
+    axes = figure.add_subplot()
+    budgets = sorted(budget_rows, key=lambda row: row.mean_macs)
+    axes.plot(
+        [row.mean_macs / 1e6 for row in budgets],
+        [row.accuracy_percent for row in budgets],
+        color=BLUE,
+        linewidth=2,
+        label="budgeted: each image leaves when its exit is sure",
+        zorder=3,
+    )
+    axes.plot(
+        [row.macs / 1e6 for row in anytime_rows],
+        [row.accuracy_percent for row in anytime_rows],
+        color=VERMILION,
+        linewidth=1.5,
+        linestyle="--",
+        marker="o",
+        markersize=6,
+        label="anytime: one exit (its number) for all images",
+        zorder=2,
+    )
+    for row in anytime_rows:
+        axes.annotate(
+            str(row.exit),
+            (row.macs / 1e6, row.accuracy_percent),
+            xytext=(0, -6),
+            textcoords="offset points",
+            ha="center",
+            va="top",
+            fontsize=TEXT_SIZE,
+            color=VERMILION,
+        )
+    _draw_static(
+        axes,
+        [(name, macs / 1e6, accuracy) for name, macs, accuracy in static],
+        [(name, macs / 1e6, accuracy) for name, macs, accuracy in static_line],
+    )
+    axes.margins(y=0.1)
+    finish_accuracy_axes(figure, axes, _MACS_LABEL)
+    return figure
+
+
+def accuracy_against_latency(panels):
+    """Accuracy against measured time, a panel for each batch size.
+
+    Args:
+        panels: dictionary from a batch size to `(exits, early_exit, static, static_line)`: a list
+            of `(number, (median, percentile_95), accuracy_percent)` in milliseconds per batch for
+            the exits, the same with a name for `early_exit`, one, and for the static networks, and
+            the names of those that are joined by a line, in its order.
+
+    Returns:
+        A `matplotlib.figure.Figure`.
+    """
+    figure = Figure(figsize=(6.4 * len(panels), 4.6), layout="constrained")
+    for axes, (batch_size, panel) in zip(
+        figure.subplots(1, len(panels), squeeze=False).ravel(), panels.items(), strict=True
+    ):
+        exits, early_exit, static, static_line = panel
+        rows = [*exits, early_exit, *static]
+        axes.hlines(
+            [accuracy for _, _, accuracy in rows],
+            [median for _, (median, _), _ in rows],
+            [percentile for _, (_, percentile), _ in rows],
+            color="0.75",
+            linewidth=1.2,
+            label="up to the 95th percentile",
+            zorder=1,
+        )
+        axes.plot(
+            [median for _, (median, _), _ in exits],
+            [accuracy for _, _, accuracy in exits],
+            color=VERMILION,
+            linewidth=1.5,
+            linestyle="--",
+            marker="o",
+            markersize=6,
+            label="one exit (its number) for all images",
+            zorder=2,
+        )
+        for number, (median, _), accuracy in exits:
+            axes.annotate(
+                str(number),
+                (median, accuracy),
+                xytext=(0, -6),
+                textcoords="offset points",
+                ha="center",
+                va="top",
+                fontsize=TEXT_SIZE,
+                color=VERMILION,
+            )
+        _, (median, _), accuracy = early_exit
+        axes.plot(
+            median,
+            accuracy,
+            color=BLUE,
+            linestyle="none",
+            marker="D",
+            markersize=9,
+            label="early exit at the report's operating point",
+            zorder=4,
+        )
+        points = {name: (name, median, accuracy) for name, (median, _), accuracy in static}
+        _draw_static(axes, list(points.values()), [points[name] for name in static_line])
+        axes.margins(y=0.12)
+        axes.set_title(f"batch {batch_size}", fontsize=LABEL_SIZE)
+        what = "image" if batch_size == 1 else f"batch of {batch_size}"
+        set_accuracy_axes(axes, f"median milliseconds per {what}")
+    # One legend: every panel has the same.
+    handles, labels = axes.get_legend_handles_labels()
+    figure.legend(
+        handles,
+        labels,
+        loc="outside upper center",
+        ncols=2,
+        fontsize=TEXT_SIZE,
+        frameon=False,
+    )
+    return figure
+
+
+def _draw_static(axes, points, line):
+    """Networks with one exit, `(name, cost, accuracy_percent)` each, and those on their line."""
+    if not points:
+        return
+    axes.plot(
+        [cost for _, cost, _ in line],
+        [accuracy for _, _, accuracy in line],
+        color=GREEN,
+        linewidth=1.5,
+        linestyle="-.",
+        zorder=2,
+    )
+    axes.plot(
+        [cost for _, cost, _ in points],
+        [accuracy for _, _, accuracy in points],
+        color=GREEN,
+        linestyle="none",
+        marker="s",
+        markersize=7,
+        label="static networks, the best joined",
+        zorder=3,
+    )
+    for name, cost, accuracy in points:
+        # Beside a line that rises: above on its left, or below where there is no room on the left.
+        is_left = cost < axes.dataLim.x1 / 3
+        text, families = drawable(name)
+        axes.annotate(
+            text,
+            (cost, accuracy),
+            xytext=(7, -3) if is_left else (-4, 5),
+            textcoords="offset points",
+            ha="left" if is_left else "right",
+            va="top" if is_left else "bottom",
+            fontsize=TEXT_SIZE,
+            color=GREEN,
+            fontfamily=families,
+            parse_math=False,
+            path_effects=[withStroke(linewidth=3, foreground="white")],
+            zorder=5,
+        )
+
+
+def accuracy_of_runs(runs):
+    """Anytime and budgeted accuracy of several networks against MACs per image.
+
+    Args:
+        runs: dictionary from a label to `(anytime, budgeted)`, each a list of
+            `(macs, accuracy_percent)`.
+
+    Returns:
+        A `matplotlib.figure.Figure`.
+    """
+    figure = Figure(figsize=(6.4, 4.4), layout="constrained")
+    axes = figure.add_subplot()
+    for (label, (anytime, budgeted)), colour in zip(runs.items(), OKABE_ITO, strict=False):
+        macs, accuracies = np.array(sorted(budgeted)).T
+        axes.plot(macs / 1e6, accuracies, color=colour, linewidth=2, label=f"{label}, budgeted")
+        macs, accuracies = np.array(anytime).T
+        axes.plot(
+            macs / 1e6,
+            accuracies,
+            color=colour,
+            linewidth=1.5,
+            linestyle="--",
+            marker="o",
+            markersize=6,
+            label=f"{label}, anytime",
+        )
+    finish_accuracy_axes(figure, axes, _MACS_LABEL, legend_columns=2)
+    return figure
+
+
+def exits_along_budget(budget_rows):
+    """The share of images that leave at each exit, stacked, along the budgets' mean MACs.
+
+    Args:
+        budget_rows: what `evaluation.budgeted` gave.
+
+    Returns:
+        A `matplotlib.figure.Figure`.
+    """
+    figure = Figure(figsize=(6.4, 4.4), layout="constrained")
+    axes = figure.add_subplot()
+    budgets = sorted(budget_rows, key=lambda row: row.mean_macs)
+    num_exits = len(budgets[0].shares)
+    # Lightness grows with the exit, so the order survives grey print and colour blindness.
+    colours = matplotlib.colormaps["viridis"](np.linspace(0, 0.95, num_exits))
+    areas = axes.stackplot(
+        [row.mean_macs / 1e6 for row in budgets],
+        np.array([row.shares for row in budgets]).T,
+        colors=colours,
+        edgecolor="white",
+        linewidth=0.5,
+        labels=[f"exit {number}" for number in range(1, num_exits + 1)],
+    )
+    axes.margins(x=0, y=0)
+    axes.yaxis.set_major_formatter(PercentFormatter(xmax=1, symbol=None))
+    axes.set_xlabel("mean MACs per image (millions)", fontsize=LABEL_SIZE)
+    axes.set_ylabel("test images leaving at each exit (%)", fontsize=LABEL_SIZE)
+    # Reversed, so that the legend lists the exits as the areas lie on one another.
+    axes.legend(
+        handles=areas[::-1],
+        loc="center left",
+        bbox_to_anchor=(1.0, 0.5),
+        fontsize=TEXT_SIZE,
+        frameon=False,
+    )
+    bare(axes)
+    return figure
+
+
+def first_and_last_exit(first, last, class_names, title):
+    """A grid of images that left at the first exit beside one of those that needed the last.
+
+    Args:
+        first: `(heading, images)` of the left grid; `images` is a list of
+            `(picture, predicted, true)`: a uint8 array `(height, width, 1 or 3)` and two
+            class numbers.
+        last: the same of the right grid.
+        class_names: a name per class.
+        title: a line or two above both.
+
+    Returns:
+        A `matplotlib.figure.Figure`.
+    """
+    columns = 5
+    rows = max(1, -(-max(len(first[1]), len(last[1])) // columns))
+    figure = Figure(figsize=(13, 1.6 + 1.6 * rows), layout="constrained")
+    figure.suptitle(title, fontsize=14)
+    figure.supxlabel("✓ right    ✗ wrong (true class in brackets)", fontsize=TEXT_SIZE)
+    for half, (heading, images) in zip(
+        figure.subfigures(1, 2, wspace=0.04), (first, last), strict=True
+    ):
+        half.suptitle(heading, fontsize=LABEL_SIZE)
+        draw_pictures(half, images, class_names, rows=rows, columns=columns)
+    return figure

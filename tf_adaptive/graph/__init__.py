@@ -1,0 +1,1 @@
+"""Functional Keras graphs: their calls walked and rewritten, and what they cost."""

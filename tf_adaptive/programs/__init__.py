@@ -1,0 +1,1 @@
+"""What every program has around its work."""

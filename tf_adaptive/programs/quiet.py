@@ -1,0 +1,55 @@
+"""Keeps the notices of C++ libraries out of a program's output."""
+
+import contextlib
+import os
+import sys
+
+from absl import logging
+
+_PROGRAM_PACKAGES = {"benchmarks", "savedmodels", "trainers"}
+
+
+@contextlib.contextmanager
+def without_notices():
+    """Drops what is written to standard error meanwhile; an error still raises."""
+    sys.stderr.flush()
+    standard_error = os.dup(2)
+    try:
+        drop_notices()
+        yield
+    finally:
+        os.dup2(standard_error, 2)
+        os.close(standard_error)
+
+
+def drop_notices():
+    """Drops what is written to standard error from now on."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    os.close(nowhere)
+
+
+def import_tensorflow_for_programs():
+    """Imports TensorFlow as `import_tensorflow` does where it is for a program of this package.
+
+    A library that is imported by others leaves their notices alone.
+    """
+    # While Python looks for the module of -m, it has "-m" in the program's place.
+    program = os.path.basename(sys.argv[0]) if sys.argv else ""
+    if program in ("-m", "tf-adaptive") or not _PROGRAM_PACKAGES.isdisjoint(sys.modules):
+        import_tensorflow()
+
+
+def import_tensorflow():
+    """Imports TensorFlow without the notices that its C++ libraries write to standard error.
+
+    They are written before its log level counts, and again when it first looks for devices. A
+    failing import still raises.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    with without_notices():
+        import tensorflow as tf
+
+        tf.config.list_physical_devices()
+    # TFDS warns of its own use of its own deprecated names.
+    logging.set_verbosity(logging.ERROR)

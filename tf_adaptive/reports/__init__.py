@@ -1,0 +1,1 @@
+"""What the reports of exits and of routing share."""

@@ -1,0 +1,235 @@
+"""The report that training and evaluation both end with."""
+
+import pathlib
+
+import numpy as np
+
+from tf_adaptive.errors import InputError, check_choice, check_whole
+from tf_adaptive.exits.costs import profile
+from tf_adaptive.exits.evaluation import cheapest_budget
+from tf_adaptive.exits.report import write_report
+from tf_adaptive.exits.static_comparison import (
+    WITHIN_NOISE,
+    Classified,
+    adaptive_curve,
+    compare,
+)
+from tf_adaptive.exits.thresholds import MEASURES
+from tf_adaptive.files import UNFINISHED
+from tf_adaptive.models.drnet import DRNet
+from tf_adaptive.programs.progress_bar import with_bar
+from tf_adaptive.reports.logits import accuracy_interval, collect_logits
+from tf_adaptive.runs.dataset import load_run_dataset
+from tf_adaptive.runs.directory import load_finished_run
+from tf_adaptive.runs.latency_report import (
+    LATENCY_FIGURE,
+    LATENCY_TABLE,
+    report_latency,
+    timed_exits,
+    timed_static,
+)
+from tf_adaptive.runs.routing_report import report_resolutions
+from tf_adaptive.runs.sparsity_report import report_sparsity
+from tf_adaptive.runs.static_report import COMPARISON_TABLE, VERDICT_FILE, report_static_runs
+
+
+def report_run(
+    run_dir,
+    *,
+    measure="max_probability",
+    batch_size=256,
+    data_dir=None,
+    static_runs=(),
+    latency=False,
+):
+    """Evaluates a finished run, writes its `report/` and prints what it reached.
+
+    Of a network with exits each of them and, of several, a budget; of a DRNet the resolutions,
+    what is chosen and what a random choice reaches; of a pruned network its zeros too.
+
+    Args:
+        run_dir: directory of a finished run.
+        measure: confidence of `tf_adaptive.exits.thresholds.confidence_scores`; a DRNet has none.
+        batch_size: images in a batch.
+        data_dir: where TFDS keeps data sets; None for where the run had them.
+        static_runs: directories of finished runs of networks with one exit on the same data, which
+            early exit is compared with.
+        latency: whether times are measured too; those of a DRNet are in its report anyway.
+
+    Raises:
+        InputError: the run is not finished or damaged, its data cannot be had, an unknown
+            `measure`, a `batch_size` below 1, or static runs that cannot be compared with it.
+    """
+    check_choice("measure", measure, MEASURES)
+    check_whole("batch_size", batch_size, least=1)
+    config, model = load_finished_run(run_dir)
+    dataset = load_run_dataset(config, data_dir=data_dir)
+    if static_runs and (isinstance(model, DRNet) or len(model.outputs) == 1):
+        raise InputError(
+            "`run_dir` must be the run of a network with several exits to be compared with "
+            f"`static_runs`. Received: {run_dir}"
+        )
+    static = [
+        _load_static_run(static_run, config, dataset, data_dir=data_dir)
+        for static_run in static_runs
+    ]
+    if isinstance(model, DRNet):
+        report_resolutions(run_dir, model, dataset, batch_size=batch_size)
+    else:
+        _report_exits(
+            run_dir,
+            model,
+            dataset,
+            measure=measure,
+            batch_size=batch_size,
+            static=_names(static_runs, static),
+            latency=latency,
+        )
+    if config.get("prune_to") is not None:
+        report_sparsity(run_dir, model)
+
+
+def report_if_finished(run_dir, *, resume):
+    """Whether a run to resume had ended but for its report, which it has then.
+
+    A training may be killed between its network and its report, or within that.
+
+    Args:
+        run_dir: directory of a run, or of one to come.
+        resume: whether it is to be resumed.
+
+    Raises:
+        InputError: what `report_run` raises.
+    """
+    run_dir = pathlib.Path(run_dir)
+    report = run_dir / "report"
+    is_whole = any(report.glob("*.csv")) and not any(report.glob(f"{UNFINISHED}*"))
+    if not resume or is_whole or not (run_dir / "model.keras").exists():
+        return False
+    print(f"{run_dir} is finished but for its report, which is written now.")
+    report_run(run_dir)
+    return True
+
+
+def _report_exits(run_dir, model, dataset, *, measure, batch_size, static, latency):
+    """Evaluates a network with exits, writes its report and prints exits and a budget.
+
+    Args:
+        static: dictionary from a name to the `(model, dataset)` of a static network.
+        run_dir, measure, batch_size, latency: see `report_run`.
+    """
+    validation_logits, _ = _logits(model, dataset, "validation", batch_size)
+    test_logits, test_labels = _logits(model, dataset, "test", batch_size)
+    classified = [
+        _classify(name, *network, test_labels, batch_size) for name, network in static.items()
+    ]
+    directory = pathlib.Path(run_dir) / "report"
+    costs = profile(model)
+    anytime_rows, budget_rows = write_report(
+        directory,
+        validation_logits,
+        test_logits,
+        test_labels,
+        costs,
+        pictures=lambda indices: dataset.pictures("test", indices),
+        class_names=dataset.class_names,
+        measure=measure,
+    )
+    samples = len(test_labels)
+    print(
+        f"\n{'exit':>4} {'M MACs':>9} {'lazy':>9} {'M parameters':>13} {'test accuracy':>14}"
+        f"   95 % interval, {samples:,} images"
+    )
+    for row in anytime_rows:
+        low, high = accuracy_interval(row.accuracy_percent, samples)
+        print(
+            f"{row.exit:>4} {row.macs / 1e6:>9.2f} {row.lazy_macs / 1e6:>9.2f} "
+            f"{row.parameters / 1e6:>13.2f} {row.accuracy_percent:>12.2f} % "
+            f"{low:>8.2f} to {high:.2f}"
+        )
+    last = anytime_rows[-1]
+    near = cheapest_budget(budget_rows, last.accuracy_percent - 0.5)
+    if len(anytime_rows) > 1:
+        curve = adaptive_curve(test_logits, test_labels, costs, budget_rows, measure)
+        early = next(point for point in curve if point.macs == near.mean_macs)
+        whole = Classified("last exit", last.macs, test_logits[-1].argmax(axis=-1) == test_labels)
+        comparison = compare(whole, early)
+        noise = ", within noise" if comparison.verdict == WITHIN_NOISE else ""
+        print(
+            f"\nWith early exit, {near.accuracy_percent:.2f} % at "
+            f"{near.mean_macs / 1e6:.2f} M MACs an image: "
+            f"{100 * near.mean_macs / last.macs:.0f} % of the whole network's. Against the last "
+            f"exit {comparison.difference_points:+.2f} points (95 % interval "
+            f"{comparison.low_points:+.2f} to {comparison.high_points:+.2f}{noise})."
+        )
+    # What a former report had and this one is not asked for.
+    for name in (COMPARISON_TABLE, VERDICT_FILE, LATENCY_TABLE, LATENCY_FIGURE):
+        (directory / name).unlink(missing_ok=True)
+    if static:
+        report_static_runs(directory, classified, curve, anytime_rows, budget_rows, near)
+    if latency:
+        timed = timed_exits(model, dataset, anytime_rows, near, measure)
+        timed += [
+            timed_static(*network, network_classified)
+            for network, network_classified in zip(static.values(), classified, strict=True)
+        ]
+        report_latency(directory, timed)
+    what = "Tables and figures" if len(anytime_rows) > 1 else "Tables"
+    print(f"{what}: {directory}")
+
+
+def _load_static_run(run_dir, config, dataset, *, data_dir):
+    """The `(model, dataset)` of a run that a run of such settings and data is compared with.
+
+    Raises:
+        InputError: what `load_finished_run` raises; a network with several exits or a DRNet; other
+            data.
+    """
+    static_config, model = load_finished_run(run_dir)
+    if isinstance(model, DRNet) or len(model.outputs) != 1:
+        raise InputError(
+            "`static_runs` must be runs of networks with one exit, as trainers.train_static gives. "
+            f"Received: {run_dir}, whose network has more"
+        )
+    static_dataset = load_run_dataset(static_config, data_dir=data_dir)
+    for what, ours, theirs in (
+        ("data set", config["dataset"], static_config["dataset"]),
+        ("classes", dataset.class_names, static_dataset.class_names),
+        ("number of test images", dataset.sizes["test"], static_dataset.sizes["test"]),
+    ):
+        if ours != theirs:
+            raise InputError(
+                f"`static_runs` must be runs on the same data, with the same {what}. "
+                f"Received: {run_dir}, with {theirs!r} where the run has {ours!r}"
+            )
+    return model, static_dataset
+
+
+def _names(static_runs, networks):
+    """The networks by the names of their runs' folders, whole where two have the same."""
+    paths = [pathlib.Path(run) for run in static_runs]
+    names = [path.resolve().name for path in paths]
+    names = [
+        str(path) if names.count(name) > 1 else name
+        for path, name in zip(paths, names, strict=True)
+    ]
+    return dict(zip(names, networks, strict=True))
+
+
+def _classify(name, model, dataset, labels, batch_size):
+    """Which of the test images a static network gets right, a `Classified`."""
+    logits, static_labels = _logits(model, dataset, "test", batch_size)
+    if not np.array_equal(static_labels, labels):
+        raise InputError(
+            "`static_runs` must be runs on the same test images in the same order. "
+            f"Received: {name}, whose test images have other classes"
+        )
+    (cost,) = profile(model)
+    return Classified(name, cost.macs, logits[0].argmax(axis=-1) == labels)
+
+
+def _logits(model, dataset, split, batch_size):
+    batches = dataset.batches(split, batch_size)
+    return collect_logits(
+        model, with_bar(batches, dataset.sizes[split], batch_size, f"{split} images")
+    )

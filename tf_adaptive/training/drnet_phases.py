@@ -1,0 +1,212 @@
+"""The two stages that a DRNet is trained in, as steps for `train`."""
+
+import pathlib
+
+from tf_adaptive.errors import InputError
+from tf_adaptive.exits.losses import multi_exit_cross_entropy
+from tf_adaptive.routing.losses import flops_regularized_cross_entropy
+from tf_adaptive.runs.directory import load_finished_run
+from tf_adaptive.training.gradient_step import sgd
+from tf_adaptive.training.multi_exit_step import TrainStep
+from tf_adaptive.training.routed_step import RoutedStep
+from tf_adaptive.training.schedules import learning_rate_schedule, temperature_schedule
+
+# Where the paper divides the rate by 10: every 20 of 70 epochs and every 30 of 100.
+STAGE_1_DROPS = (2 / 7, 4 / 7, 6 / 7)
+STAGE_2_DROPS = (0.3, 0.6, 0.9)
+
+
+def stage_1_step(
+    model,
+    *,
+    schedule,
+    learning_rate,
+    epochs,
+    steps_per_epoch,
+    warmup_epochs,
+    drop_epochs=None,
+    momentum,
+    nesterov,
+    weight_decay,
+    label_smoothing,
+):
+    """The step that trains the classifier at all resolutions, their losses summed.
+
+    Args:
+        model: `tf_adaptive.DRNet`.
+        schedule, learning_rate, epochs, steps_per_epoch, warmup_epochs: see
+            `learning_rate_schedule`.
+        drop_epochs: likewise; None for the paper's, at their shares of `epochs`.
+        momentum, nesterov: see `sgd`.
+        weight_decay: see `GradientStep`.
+        label_smoothing: see `multi_exit_cross_entropy`.
+
+    Returns:
+        `TrainStep`.
+
+    Raises:
+        InputError: a number out of range.
+    """
+
+    def loss(labels, logits):
+        return multi_exit_cross_entropy(labels, logits, label_smoothing=label_smoothing)[0]
+
+    rate = learning_rate_schedule(
+        schedule,
+        learning_rate=learning_rate,
+        epochs=epochs,
+        steps_per_epoch=steps_per_epoch,
+        drop_epochs=_drops(schedule, drop_epochs, STAGE_1_DROPS, epochs),
+        warmup_epochs=warmup_epochs,
+    )
+    return TrainStep(
+        model.every_resolution(),
+        sgd(rate, momentum=momentum, nesterov=nesterov),
+        loss,
+        output_names=[f"resolution_{resolution}" for resolution in model.resolutions],
+        weight_decay=weight_decay,
+    )
+
+
+def stage_2_step(
+    model,
+    costs,
+    *,
+    target_gflops,
+    flops_weight,
+    temperature,
+    final_temperature,
+    predictor_learning_rate_factor,
+    dense,
+    schedule,
+    learning_rate,
+    epochs,
+    steps_per_epoch,
+    warmup_epochs,
+    drop_epochs=None,
+    momentum,
+    nesterov,
+    weight_decay,
+    label_smoothing,
+    pruning=None,
+):
+    """The step that trains predictor and classifier, each image at the resolution drawn for it.
+
+    Args:
+        model: `tf_adaptive.DRNet`, of `temperature`.
+        costs: what `tf_adaptive.branch_costs` gives for it.
+        target_gflops, flops_weight: see `flops_regularized_cross_entropy`.
+        temperature: of the choice at first.
+        final_temperature: of the choice at the end; None for that at first.
+        predictor_learning_rate_factor: the predictor's rate beside the classifier's.
+        dense: see `DRNet.route`.
+        schedule, learning_rate, epochs, steps_per_epoch, warmup_epochs, drop_epochs, momentum,
+            nesterov, weight_decay, label_smoothing: see `stage_1_step`.
+        pruning: see `GradientStep`.
+
+    Returns:
+        `RoutedStep`.
+
+    Raises:
+        InputError: a number out of range.
+    """
+
+    def loss(labels, routed):
+        return flops_regularized_cross_entropy(
+            labels,
+            routed["logits"],
+            routed["one_hot"],
+            branch_gflops=costs.branch_gflops,
+            target_gflops=target_gflops,
+            flops_weight=flops_weight,
+            label_smoothing=label_smoothing,
+        )
+
+    optimizers = [
+        sgd(
+            learning_rate_schedule(
+                schedule,
+                learning_rate=factor * learning_rate,
+                epochs=epochs,
+                steps_per_epoch=steps_per_epoch,
+                drop_epochs=_drops(schedule, drop_epochs, STAGE_2_DROPS, epochs),
+                warmup_epochs=warmup_epochs,
+            ),
+            momentum=momentum,
+            nesterov=nesterov,
+        )
+        for factor in (1.0, predictor_learning_rate_factor)
+    ]
+    temperatures = None
+    if final_temperature is not None:
+        temperatures = temperature_schedule(
+            temperature, final_temperature, steps=epochs * steps_per_epoch
+        )
+    return RoutedStep(
+        model,
+        *optimizers,
+        loss,
+        costs,
+        dense=dense,
+        temperature_schedule=temperatures,
+        weight_decay=weight_decay,
+        pruning=pruning,
+    )
+
+
+def load_stage_1(run_dir, *, resolutions, config):
+    """The network of another run's finished stage 1, refused where it does not fit.
+
+    It fits when it was trained on the same images and classes at these resolutions, others
+    smaller than the largest beside them. The validation and test images must be the same; of its
+    training images, fewer may be trained on now.
+
+    Args:
+        run_dir: directory of the other run, which has a `stage_1`.
+        resolutions: the candidates, largest first.
+        config: dict with the "preset" and "dataset" of the new run and what
+            `ImageDataset.description` gives.
+
+    Returns:
+        `tf_adaptive.DRNet`.
+
+    Raises:
+        InputError: the stage 1 is not there, unfinished, or was trained on something else.
+    """
+    stored, model = load_finished_run(pathlib.Path(run_dir) / "stage_1")
+
+    def refuse(name, before, now):
+        raise InputError(
+            f"`{name}` must be that of the stage 1 in {run_dir}, {before!r}. "
+            f"Received: {name}={now!r}"
+        )
+
+    for name in ("preset", "dataset", "image_shape", "class_names"):
+        if stored.get(name) != config[name]:
+            refuse(name, stored.get(name), config[name])
+    if not set(resolutions) <= set(model.resolutions):
+        refuse("resolutions", list(model.resolutions), list(resolutions))
+    before, now = stored.get("sizes", {}), config["sizes"]
+    same = all(before.get(split) == now[split] for split in ("validation", "test"))
+    if not same or before.get("train", 0) < now["train"]:
+        refuse("sizes", before, now)
+    return model
+
+
+def take_classifier(model, trained):
+    """Gives a DRNet the classifier of one that was trained at its resolutions, and maybe at more.
+
+    Its predictor and its choice stay as they are.
+
+    Args:
+        model, trained: `tf_adaptive.DRNet` with the same classifier.
+    """
+    branches = dict(zip(trained.resolutions, trained.branches, strict=True))
+    for resolution, branch in zip(model.resolutions, model.branches, strict=True):
+        branch.set_weights(branches[resolution].get_weights())
+
+
+def _drops(schedule, drop_epochs, shares, epochs):
+    if drop_epochs is None and schedule == "multi_step":
+        return [share * epochs for share in shares]
+    return drop_epochs

@@ -1,0 +1,67 @@
+"""The figure of a search: accuracy against cost over its trials."""
+
+from matplotlib.figure import Figure
+
+from tf_adaptive.reports.figures import (
+    BLUE,
+    LABEL_SIZE,
+    OKABE_ITO,
+    TEXT_SIZE,
+    VERMILION,
+    finish_accuracy_axes,
+)
+
+_GREY = "0.6"
+
+
+def accuracy_against_gflops(points, front, *, defaults, best, fixed, target_gflops):
+    """The points of all trials, their Pareto front, and what they are compared with.
+
+    Args:
+        points: list of `Point`, of all trials.
+        front: those of them on the Pareto front.
+        defaults: those of the defaults' trial; none where it failed.
+        best: those of the trial with the highest objective.
+        fixed: list of `Point` of networks that choose nothing; may be empty.
+        target_gflops: mean cost wanted; None for none.
+
+    Returns:
+        A `matplotlib.figure.Figure`.
+    """
+    figure = Figure(figsize=(6.4, 4.8), layout="constrained")
+    axes = figure.add_subplot()
+
+    def draw(some, label, **style):
+        some = sorted(some, key=lambda point: point.mean_gflops)
+        costs = [point.mean_gflops for point in some]
+        axes.plot(costs, [point.accuracy_percent for point in some], label=label, **style)
+
+    if fixed:
+        draw(fixed, "fixed resolutions", color=VERMILION, linestyle="--", marker="o", markersize=5)
+        for point in fixed:
+            axes.annotate(
+                point.name,
+                (point.mean_gflops, point.accuracy_percent),
+                xytext=(6, -4),
+                textcoords="offset points",
+                ha="left",
+                va="top",
+                fontsize=TEXT_SIZE,
+                color=VERMILION,
+            )
+    if target_gflops is not None:
+        axes.axvline(target_gflops, color="0.5", linestyle=":", label="target")
+    draw(points, "trials", color=_GREY, linestyle="none", marker="o", markersize=5)
+    on_front = {"color": BLUE, "drawstyle": "steps-post", "marker": ".", "linewidth": 1.5}
+    draw(front, "Pareto front of the trials", **on_front)
+    hollow = {"linestyle": "none", "markerfacecolor": "none", "markeredgewidth": 1.8}
+    draw(defaults, "defaults", color="black", marker="s", markersize=8, **hollow)
+    draw(best, "highest objective", color=OKABE_ITO[2], marker="o", markersize=12, **hollow)
+    axes.margins(x=0.12, y=0.12)
+    label = "mean GFLOPs per image (10⁹ multiply-accumulates)"
+    finish_accuracy_axes(figure, axes, label, legend_columns=2)
+    axes.set_ylabel("top-1 accuracy on validation images (%)", fontsize=LABEL_SIZE)
+    # Trials lie close together: an axis from 0 on would hide what sets them apart.
+    axes.set_xlim(auto=True)
+    axes.autoscale(axis="x")
+    return figure

@@ -1,0 +1,115 @@
+"""What the trainings of a whole network on all its exits share: flags, and the training itself."""
+
+from absl import flags
+
+from tf_adaptive.cross_entropy import check_label_smoothing
+from tf_adaptive.errors import check_whole
+from tf_adaptive.programs import program
+from tf_adaptive.training.loop import train
+from tf_adaptive.training.multi_exit_phases import phase_1_step
+from tf_adaptive.training.progress import TerminalProgress
+from trainers.flags import training as training_flags
+
+DATASET = flags.DEFINE_string(
+    "dataset",
+    "digits",
+    "digits, fashion_mnist, fashion_mnist_scaled, cifar10, cifar100, imagenet2012, another TFDS "
+    "name, or folder:PATH",
+)
+RUN_DIR = flags.DEFINE_string("run_dir", None, "directory of the run", required=True)
+EPOCHS = flags.DEFINE_integer(
+    "epochs", None, "passes over the training images; the published recipe's if unset"
+)
+BATCH_SIZE = flags.DEFINE_integer("batch_size", None, "images in a batch; the recipe's if unset")
+LEARNING_RATE = flags.DEFINE_float("learning_rate", 0.1, "highest learning rate")
+_DROP_EPOCHS = flags.DEFINE_list(
+    "drop_epochs", None, "epochs after which multi_step divides by 10; the recipe's if unset"
+)
+_WARMUP_EPOCHS = flags.DEFINE_float("warmup_epochs", 0.0, "epochs of linear warm-up")
+NESTEROV = flags.DEFINE_bool(
+    "nesterov", None, "Nesterov's form of momentum; as in the recipe if unset"
+)
+SEED = flags.DEFINE_integer("seed", 0, "seed of weights, order and augmentation")
+
+# What may change when a run continues: where things are, and how often they are written.
+MAY_DIFFER = ("run_dir", "data_dir", "resume", "checkpoint_seconds")
+
+
+def check_flags():
+    """Refuses what can be refused before data are prepared."""
+    check_label_smoothing(training_flags.LABEL_SMOOTHING.value)
+    check_whole("seed", SEED.value, least=0, most=2**32 - 1)
+
+
+def fill_recipe(recipe):
+    """Gives flags that are unset the values of a recipe.
+
+    Args:
+        recipe: what `networks.published_recipe` or `networks.recipe_for_images` gives.
+
+    Returns:
+        The shares of the epochs after which the rate falls.
+
+    Raises:
+        InputError: a batch size below 1.
+    """
+    recipe = dict(recipe)
+    drop_shares = recipe.pop("drop_shares")
+    program.fill_unset(**recipe)
+    check_whole("batch_size", BATCH_SIZE.value, least=1)
+    return drop_shares
+
+
+def rate_settings(drop_shares, *, epochs):
+    """What a learning-rate schedule over so many epochs is given beside the flags' values."""
+    drop_epochs = program.numbers(_DROP_EPOCHS)
+    if drop_epochs is None and training_flags.SCHEDULE.value == "multi_step":
+        drop_epochs = [share * epochs for share in drop_shares]
+    return {
+        "learning_rate": LEARNING_RATE.value,
+        "epochs": epochs,
+        "drop_epochs": drop_epochs,
+    }
+
+
+def descent(dataset):
+    """See `training_flags.descent`."""
+    return training_flags.descent(
+        dataset,
+        batch_size=BATCH_SIZE.value,
+        warmup_epochs=_WARMUP_EPOCHS.value,
+        nesterov=NESTEROV.value,
+    )
+
+
+def whole_network_step(model, dataset, drop_shares, *, epochs, exit_weights=None, pruning=None):
+    """The step that trains all of a network on all its exits, see `phase_1_step`."""
+    return phase_1_step(
+        model,
+        exit_weights=exit_weights,
+        pruning=pruning,
+        **rate_settings(drop_shares, epochs=epochs),
+        **descent(dataset),
+    )
+
+
+def train_in(directory, step, data, *, epochs, config, resume):
+    """Trains in a directory as the flags say, see `train`.
+
+    Args:
+        directory: of the run, or of a phase of it.
+        step, data, epochs, config, resume: see `train`.
+    """
+    train(
+        step,
+        data,
+        epochs=epochs,
+        batch_size=BATCH_SIZE.value,
+        seed=SEED.value,
+        run_dir=directory,
+        config=config,
+        resume=resume,
+        may_differ=MAY_DIFFER,
+        checkpoint_seconds=training_flags.CHECKPOINT_SECONDS.value,
+        progress=TerminalProgress(),
+    )

@@ -1,0 +1,62 @@
+"""Flags of a search that both its tuners read, and how its ranges are given."""
+
+from absl import flags
+
+from tf_adaptive.errors import InputError
+from tf_adaptive.programs import program
+from tf_adaptive.tuning.space import Range
+from trainers.flags import training as training_flags
+
+DATASET = flags.DEFINE_string("dataset", None, "as of the training program", required=True)
+RUN_DIR = flags.DEFINE_string("run_dir", None, "directory of the search", required=True)
+SEED = flags.DEFINE_integer("seed", 0, "seed of the proposals and of every training")
+EPOCHS = flags.DEFINE_integer(
+    "epochs", None, "passes over the images of a whole trial; the paper's if unset"
+)
+BATCH_SIZE = flags.DEFINE_integer("batch_size", None, "images in a batch; the paper's if unset")
+LEARNING_RATE = flags.DEFINE_float("learning_rate", 0.1, "highest learning rate")
+WARMUP_EPOCHS = flags.DEFINE_float(
+    "warmup_epochs", None, "epochs of linear warm-up; the training program's if unset"
+)
+NESTEROV = flags.DEFINE_bool(
+    "nesterov", None, "Nesterov's form of momentum; as in the paper if unset"
+)
+
+# What may change when a search continues: where its data are, and how often states are written.
+MAY_DIFFER = ("run_dir", "data_dir", "resume", "checkpoint_seconds")
+
+
+def range_of(flag, name, *, default, log=True):
+    """The `Range` of hyperparameter `name` that a list flag gives; one number fixes it.
+
+    Raises:
+        InputError: other than one number or two different ones.
+    """
+    ends = program.numbers(flag)
+    if len(ends) not in (1, 2) or len(ends) == 2 and ends[0] == ends[1]:
+        raise InputError(
+            f"`{flag.name}` must be a range with two different ends, or one number for no search. "
+            f"Received: --{flag.name}={','.join(flag.value)}"
+        )
+    return Range(name, least=ends[0], most=ends[-1], default=default, log=log)
+
+
+def shared_descent(dataset):
+    """What every step of a training is given, of either tuner; see `training_flags.descent`."""
+    return training_flags.descent(
+        dataset,
+        batch_size=BATCH_SIZE.value,
+        warmup_epochs=WARMUP_EPOCHS.value,
+        nesterov=NESTEROV.value,
+    )
+
+
+def shared_flags():
+    """The flags that a training program has in common with the search, with the values here."""
+    names = (
+        *("data_dir", "image_size", "train_size", "validation_size", "evaluation_split"),
+        "picture_reading",
+        *("precision", "seed", "batch_size", "schedule", "warmup_epochs", "momentum", "nesterov"),
+        *("weight_decay", "label_smoothing"),
+    )
+    return {name: flags.FLAGS[name].value for name in names}

@@ -1,0 +1,64 @@
+"""Trainings that make a new run of a finished one: their flags and how they end."""
+
+from absl import flags
+
+from tf_adaptive.errors import check_whole
+from tf_adaptive.programs import program
+from tf_adaptive.runs.dataset import load_run_dataset, settings_of_data
+from tf_adaptive.runs.directory import finish_run
+from tf_adaptive.runs.evaluate import report_run
+from tf_adaptive.training.loop import train
+from tf_adaptive.training.progress import TerminalProgress
+
+OUTPUT_DIR = flags.DEFINE_string("output_dir", None, "directory of the new run", required=True)
+RESUME = flags.DEFINE_bool("resume", False, "continue the run in --output_dir")
+_DATA_DIR = flags.DEFINE_string("data_dir", None, "where TFDS keeps data sets; the run's if unset")
+BATCH_SIZE = flags.DEFINE_integer("batch_size", 64, "images in a batch")
+MOMENTUM = flags.DEFINE_float("momentum", 0.9, "momentum of SGD")
+NESTEROV = flags.DEFINE_bool("nesterov", True, "Nesterov's form of momentum")
+WEIGHT_DECAY = flags.DEFINE_float("weight_decay", 1e-4, "L2 on all weights that are trained")
+SEED = flags.DEFINE_integer("seed", 0, "seed of what is drawn: new weights, order, augmentation")
+_CHECKPOINT_SECONDS = flags.DEFINE_float(
+    "checkpoint_seconds", 300.0, "time between checkpoints within an epoch"
+)
+
+# What may change when a run continues: where things are, and how often they are written.
+_MAY_DIFFER = ("run_dir", "output_dir", "data_dir", "resume", "checkpoint_seconds")
+
+
+def check_flags():
+    """Refuses what can be refused before a run is read."""
+    check_whole("batch_size", BATCH_SIZE.value, least=1)
+    check_whole("seed", SEED.value, least=0, most=2**32 - 1)
+
+
+def data_of(config):
+    """The data set of the finished run whose settings these are, see `load_run_dataset`."""
+    program.fill_unset(data_dir=config.get("data_dir"))
+    return load_run_dataset(config, data_dir=_DATA_DIR.value)
+
+
+def train_to_end(step, data, model, *, epochs, config, dataset):
+    """Trains, and leaves a finished run with its report in --output_dir.
+
+    Args:
+        step, data, epochs: see `train`.
+        model: what the run is to hold.
+        config: settings of the finished run.
+        dataset: `ImageDataset`, of `data_of`.
+    """
+    train(
+        step,
+        data,
+        epochs=epochs,
+        batch_size=BATCH_SIZE.value,
+        seed=SEED.value,
+        run_dir=OUTPUT_DIR.value,
+        config=settings_of_data(config) | program.flag_values() | dataset.description(),
+        resume=RESUME.value,
+        may_differ=_MAY_DIFFER,
+        checkpoint_seconds=_CHECKPOINT_SECONDS.value,
+        progress=TerminalProgress(),
+    )
+    finish_run(OUTPUT_DIR.value, model)
+    report_run(OUTPUT_DIR.value)

@@ -1,0 +1,1 @@
+"""What trainers.tune searches, for each kind of network."""
