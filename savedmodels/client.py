@@ -11,13 +11,18 @@ import json
 import urllib.error
 import urllib.request
 
-import grpc
 import numpy as np
 import tensorflow as tf
-from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
 from tf_adaptive.data.decoding import PICTURE_KINDS
 from tf_adaptive.errors import InputError, plain_reason
+from tf_adaptive.extras import lazily
+
+grpc = lazily("grpc", extra="serving")
+predict_pb2 = lazily("tensorflow_serving.apis.predict_pb2", extra="serving")
+prediction_service_pb2_grpc = lazily(
+    "tensorflow_serving.apis.prediction_service_pb2_grpc", extra="serving"
+)
 
 
 class _Client:

@@ -11,9 +11,10 @@ network, others have them measured.
 
 from absl import flags
 
-from savedmodels import flags as operating_point_flags
-from savedmodels.tflite.conversion import convert_run
 from tf_adaptive.programs import program
+
+from . import flags as operating_point_flags
+from .tflite.conversion import convert_run
 
 _RUN_DIR = flags.DEFINE_string("run_dir", None, "directory of a finished run", required=True)
 _OUTPUT = flags.DEFINE_string("output", None, "folder to write", required=True)
@@ -60,4 +61,4 @@ def main():
 
 
 if __name__ == "__main__":
-    program.run(main)
+    program.run(main, needs=("data", "tflite"))

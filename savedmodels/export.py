@@ -10,9 +10,10 @@ import pathlib
 
 from absl import flags
 
-from savedmodels import flags as operating_point_flags
-from savedmodels.serving.saved_model import export_run
 from tf_adaptive.programs import program
+
+from . import flags as operating_point_flags
+from .serving.saved_model import export_run
 
 _RUN_DIR = flags.DEFINE_string("run_dir", None, "directory of a finished run", required=True)
 _OUTPUT = flags.DEFINE_string("output", None, "folder of the served models", required=True)
@@ -36,4 +37,4 @@ def main():
 
 
 if __name__ == "__main__":
-    program.run(main)
+    program.run(main, needs=("data", "serving"))

@@ -23,10 +23,11 @@ import time
 import tqdm
 from absl import flags
 
-from savedmodels.classifiers import load_classifier
-from savedmodels.picture_files import find_pictures, read_picture
 from tf_adaptive.errors import InputError
 from tf_adaptive.programs import program
+
+from .classifiers import load_classifier
+from .picture_files import find_pictures, read_picture
 
 _MODEL_DIR = flags.DEFINE_string(
     "model_dir",

@@ -98,11 +98,14 @@ def test_dependencies_exist_and_have_no_cycle(targets):
 def imports(source):
     """The files of the project that a file imports, were every name a file."""
     modules = set()
+    package = source.split("/")[:-1]
     for node in ast.walk(ast.parse((REPOSITORY / source).read_text())):
         if isinstance(node, ast.Import):
             modules.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            modules.add(node.module)
-            modules.update(f"{node.module}.{alias.name}" for alias in node.names)
+            above = package[: len(package) - node.level + 1] if node.level else []
+            module = ".".join([*above, *([node.module] if node.module else [])])
+            modules.add(module)
+            modules.update(f"{module}.{alias.name}" for alias in node.names)
     paths = [module.replace(".", "/") for module in modules]
     return {f"{path}.py" for path in paths} | {f"{path}/__init__.py" for path in paths}

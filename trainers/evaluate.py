@@ -39,4 +39,4 @@ def main():
 
 
 if __name__ == "__main__":
-    program.run(main)
+    program.run(main, needs=("data", "report"))

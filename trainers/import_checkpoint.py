@@ -15,7 +15,8 @@ from tf_adaptive.models.pytorch_file import read_pytorch_file
 from tf_adaptive.models.pytorch_weights import load_pytorch_weights, published_num_classes
 from tf_adaptive.programs import program
 from tf_adaptive.runs.directory import finish_run, start_run
-from trainers.flags import network as network_flags
+
+from .flags import network as network_flags
 
 flags.adopt_module_key_flags(network_flags)
 flags.mark_flag_as_required(network_flags.PRESET.name)
@@ -49,4 +50,4 @@ def main():
 
 
 if __name__ == "__main__":
-    program.run(main)
+    program.run(main, needs=("data",))

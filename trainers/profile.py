@@ -15,7 +15,8 @@ from tf_adaptive.models.drnet import DRNet
 from tf_adaptive.models.from_preset import NETWORKS, build_network
 from tf_adaptive.programs import program
 from tf_adaptive.routing.costs import branch_costs
-from trainers.flags import network as network_flags
+
+from .flags import network as network_flags
 
 _DRNET = "drnet"
 

@@ -36,7 +36,8 @@ from tf_adaptive.training.phase_2_checks import (
     largest_stable_rate,
 )
 from tf_adaptive.training.schedules import learning_rate_schedule
-from trainers.flags import second_run
+
+from .flags import second_run
 
 flags.adopt_module_key_flags(second_run)
 _RUN_DIR = flags.DEFINE_string("run_dir", None, "finished run of phase I", required=True)
@@ -173,4 +174,4 @@ def _choose_unset(features, trained, logits, labels):
 
 
 if __name__ == "__main__":
-    program.run(main)
+    program.run(main, needs=("data", "report", "programs"))

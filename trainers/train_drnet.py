@@ -38,8 +38,9 @@ from tf_adaptive.training.drnet_phases import (
 )
 from tf_adaptive.training.loop import check_training, train
 from tf_adaptive.training.progress import TerminalProgress
-from trainers.flags import pruning as pruning_flags
-from trainers.flags import training as training_flags
+
+from .flags import pruning as pruning_flags
+from .flags import training as training_flags
 
 flags.adopt_module_key_flags(training_flags)
 flags.adopt_module_key_flags(pruning_flags)
@@ -228,4 +229,4 @@ def _train(step, dataset, directory, epochs, config):
 
 
 if __name__ == "__main__":
-    program.run(main)
+    program.run(main, needs=("data", "report", "programs"))

@@ -46,9 +46,10 @@ from tf_adaptive.training.multi_exit_phases import (
 )
 from tf_adaptive.training.recipes import recipe_for_images
 from tf_adaptive.training.schedules import learning_rate_schedule
-from trainers.flags import backbone as backbone_flags
-from trainers.flags import network_training
-from trainers.flags import training as training_flags
+
+from .flags import backbone as backbone_flags
+from .flags import network_training
+from .flags import training as training_flags
 
 flags.adopt_module_key_flags(backbone_flags)
 flags.adopt_module_key_flags(network_training)
@@ -256,4 +257,4 @@ def _existing_folder(path):
 
 
 if __name__ == "__main__":
-    program.run(main)
+    program.run(main, needs=("data", "report", "programs"))

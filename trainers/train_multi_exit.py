@@ -19,10 +19,11 @@ from tf_adaptive.runs.checks import check_same_network
 from tf_adaptive.runs.directory import finish_run, load_finished_run
 from tf_adaptive.runs.evaluate import report_if_finished, report_run
 from tf_adaptive.training.recipes import published_recipe
-from trainers.flags import network as network_flags
-from trainers.flags import network_training
-from trainers.flags import pruning as pruning_flags
-from trainers.flags import training as training_flags
+
+from .flags import network as network_flags
+from .flags import network_training
+from .flags import pruning as pruning_flags
+from .flags import training as training_flags
 
 flags.adopt_module_key_flags(network_flags)
 flags.adopt_module_key_flags(network_training)
@@ -100,4 +101,4 @@ def _build(dataset, dtype):
 
 
 if __name__ == "__main__":
-    program.run(main)
+    program.run(main, needs=("data", "report", "programs"))

@@ -22,7 +22,8 @@ from tf_adaptive.runs.evaluate import report_if_finished
 from tf_adaptive.training.gradient_step import sgd
 from tf_adaptive.training.multi_exit_step import TrainStep
 from tf_adaptive.training.schedules import learning_rate_schedule
-from trainers.flags import second_run
+
+from .flags import second_run
 
 flags.adopt_module_key_flags(second_run)
 _RUN_DIR = flags.DEFINE_string("run_dir", None, "finished run in float32", required=True)
@@ -74,4 +75,4 @@ def main():
 
 
 if __name__ == "__main__":
-    program.run(main)
+    program.run(main, needs=("data", "report", "programs"))

@@ -18,10 +18,11 @@ from tf_adaptive.programs import program
 from tf_adaptive.runs.directory import finish_run
 from tf_adaptive.runs.evaluate import report_if_finished, report_run
 from tf_adaptive.training.recipes import recipe_for_images
-from trainers.flags import backbone as backbone_flags
-from trainers.flags import network_training
-from trainers.flags import pruning as pruning_flags
-from trainers.flags import training as training_flags
+
+from .flags import backbone as backbone_flags
+from .flags import network_training
+from .flags import pruning as pruning_flags
+from .flags import training as training_flags
 
 flags.adopt_module_key_flags(backbone_flags)
 flags.adopt_module_key_flags(network_training)
@@ -65,4 +66,4 @@ def main():
 
 
 if __name__ == "__main__":
-    program.run(main)
+    program.run(main, needs=("data", "report", "programs"))

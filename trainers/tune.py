@@ -32,11 +32,12 @@ from tf_adaptive.programs.flag_file import write_flag_file
 from tf_adaptive.runs.directory import check_resumed_run, read_config, start_run
 from tf_adaptive.tuning.search_report import write_search_report
 from tf_adaptive.tuning.trials import FINISHED, Trials, best_trial
-from trainers.flags import network as network_flags
-from trainers.flags import search as search_flags
-from trainers.flags import training as training_flags
-from trainers.searches import drnet as drnet_search
-from trainers.searches import multi_exit as multi_exit_search
+
+from .flags import network as network_flags
+from .flags import search as search_flags
+from .flags import training as training_flags
+from .searches import drnet as drnet_search
+from .searches import multi_exit as multi_exit_search
 
 for _module in (network_flags, training_flags, search_flags, drnet_search, multi_exit_search):
     flags.adopt_module_key_flags(_module)
@@ -175,4 +176,4 @@ def _told(values):
 
 
 if __name__ == "__main__":
-    program.run(main)
+    program.run(main, needs=("data", "report", "programs", "tune"))

@@ -46,4 +46,4 @@ def main():
 
 
 if __name__ == "__main__":
-    program.run(main)
+    program.run(main, needs=("data",))

@@ -6,10 +6,14 @@ import pathlib
 import re
 
 from google.protobuf import text_format
-from tensorflow_serving.config import model_server_config_pb2
 
 from tf_adaptive.errors import InputError, check_whole
+from tf_adaptive.extras import lazily
 from tf_adaptive.files import UNFINISHED, replaced_whole, unfinished_folder
+
+model_server_config_pb2 = lazily(
+    "tensorflow_serving.config.model_server_config_pb2", extra="serving"
+)
 
 # Inside a version: what TF Serving does not take for part of the model.
 EXTRA_ASSETS = "assets.extra"

@@ -5,23 +5,24 @@ import pathlib
 import keras
 import tensorflow as tf
 
-from savedmodels.description import describe_data, write_description
-from savedmodels.operating_point import (
-    check_no_operating_point,
-    choose_operating_point,
-    read_exit_report,
-)
-from savedmodels.preprocessing import Preprocessing
-from savedmodels.serving.exit_signatures import exit_signatures
-from savedmodels.serving.model_card import exit_sections, model_card, resolution_sections
-from savedmodels.serving.model_folder import EXTRA_ASSETS, new_version
-from savedmodels.serving.resolution_signatures import fold_drnet, resolution_signatures
-from savedmodels.serving.warmup import write_warmup_requests
 from tf_adaptive.compression.folding import fold_batch_norm
 from tf_adaptive.errors import check_choice
 from tf_adaptive.models.drnet import DRNet
 from tf_adaptive.runs.directory import load_finished_run
 from tf_adaptive.runs.tables import read_report
+
+from ..description import describe_data, write_description
+from ..operating_point import (
+    check_no_operating_point,
+    choose_operating_point,
+    read_exit_report,
+)
+from ..preprocessing import Preprocessing
+from .exit_signatures import exit_signatures
+from .model_card import exit_sections, model_card, resolution_sections
+from .model_folder import EXTRA_ASSETS, new_version
+from .resolution_signatures import fold_drnet, resolution_signatures
+from .warmup import write_warmup_requests
 
 
 def export_run(

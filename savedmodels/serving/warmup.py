@@ -2,9 +2,13 @@
 
 import numpy as np
 import tensorflow as tf
-from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
-from savedmodels.serving.model_folder import EXTRA_ASSETS
+from tf_adaptive.extras import lazily
+
+from .model_folder import EXTRA_ASSETS
+
+predict_pb2 = lazily("tensorflow_serving.apis.predict_pb2", extra="serving")
+prediction_log_pb2 = lazily("tensorflow_serving.apis.prediction_log_pb2", extra="serving")
 
 # TF Serving looks for it by this name.
 WARMUP_FILE = f"{EXTRA_ASSETS}/tf_serving_warmup_requests"

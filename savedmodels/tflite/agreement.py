@@ -2,10 +2,11 @@
 
 import numpy as np
 
-from savedmodels.tflite.answer import softmax
 from tf_adaptive.errors import InputError
 from tf_adaptive.models.drnet import logits_at
 from tf_adaptive.reports.logits import collect_logits, percent
+
+from .answer import softmax
 
 # Of the images, in every row.
 LEAST_AGREEMENT_PERCENT = {"float32": 99.9, "float16": 99.0, "int8": 95.0}

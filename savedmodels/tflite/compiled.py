@@ -6,14 +6,17 @@ import math
 import os
 
 import numpy as np
-from ai_edge_litert.compiled_model import CompiledModel
-from ai_edge_litert.environment import Environment
-from ai_edge_litert.hardware_accelerator import HardwareAccelerator
-from ai_edge_litert.options import CpuOptions, GpuOptions, Options
 
-from savedmodels.tflite.flatbuffer_checks import check_whole_flatbuffer
 from tf_adaptive.errors import InputError, check_choice, check_whole
+from tf_adaptive.extras import lazily
 from tf_adaptive.programs.quiet import drop_notices, without_notices
+
+from .flatbuffer_checks import check_whole_flatbuffer
+
+compiled_model = lazily("ai_edge_litert.compiled_model", extra="tflite")
+environment = lazily("ai_edge_litert.environment", extra="tflite")
+hardware_accelerator = lazily("ai_edge_litert.hardware_accelerator", extra="tflite")
+options = lazily("ai_edge_litert.options", extra="tflite")
 
 ACCELERATORS = ("cpu", "gpu")
 
@@ -33,10 +36,12 @@ class Compiler:
         check_choice("accelerator", accelerator, ACCELERATORS)
         check_whole("threads", threads, least=1)
         self._accelerator = accelerator
-        self._options = Options(
-            hardware_accelerators=getattr(HardwareAccelerator, accelerator.upper()),
-            cpu_options=CpuOptions(num_threads=threads),
-            gpu_options=GpuOptions(enforce_f32=True),
+        self._options = options.Options(
+            hardware_accelerators=getattr(
+                hardware_accelerator.HardwareAccelerator, accelerator.upper()
+            ),
+            cpu_options=options.CpuOptions(num_threads=threads),
+            gpu_options=options.GpuOptions(enforce_f32=True),
         )
 
     def compiled(self, path):
@@ -52,7 +57,7 @@ class Compiler:
             check_whole_flatbuffer(path)
         try:
             with without_notices():
-                return CompiledModel.from_file(
+                return compiled_model.CompiledModel.from_file(
                     str(path), environment=_environment(), options=self._options
                 )
         except RuntimeError as error:
@@ -68,7 +73,7 @@ def _environment():
     """LiteRT's environment; buffers pass from one file to the next within one only."""
     # It writes notices again when the process ends.
     atexit.register(drop_notices)
-    return Environment.create()
+    return environment.Environment.create()
 
 
 class Signature:

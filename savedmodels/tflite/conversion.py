@@ -4,34 +4,6 @@ import dataclasses
 import functools
 from collections.abc import Callable
 
-from savedmodels.description import describe_data, write_description
-from savedmodels.operating_point import (
-    check_no_operating_point,
-    choose_operating_point,
-    read_exit_report,
-)
-from savedmodels.tflite.agreement import (
-    LEAST_AGREEMENT_PERCENT,
-    agreement_of_exits,
-    agreement_of_resolutions,
-    check_agreement,
-)
-from savedmodels.tflite.exit_signatures import stage_parts, stage_samples, stage_signatures
-from savedmodels.tflite.files import PRECISIONS, write_files
-from savedmodels.tflite.folder import (
-    AGREEMENT_FILE,
-    FILES_FIELD,
-    check_output,
-    described_files,
-    folder_replaced_whole,
-)
-from savedmodels.tflite.load_runner import load_runner
-from savedmodels.tflite.resolution_signatures import (
-    branch_parts,
-    predictor_part,
-    resolution_samples,
-    resolution_signatures,
-)
 from tf_adaptive.compression.folding import fold_batch_norm
 from tf_adaptive.compression.quantization import is_quantized
 from tf_adaptive.data.calibration import read_calibration_images
@@ -41,6 +13,35 @@ from tf_adaptive.models.drnet import DRNet
 from tf_adaptive.reports.files import put_in_place
 from tf_adaptive.runs.dataset import load_run_dataset
 from tf_adaptive.runs.directory import load_finished_run
+
+from ..description import describe_data, write_description
+from ..operating_point import (
+    check_no_operating_point,
+    choose_operating_point,
+    read_exit_report,
+)
+from .agreement import (
+    LEAST_AGREEMENT_PERCENT,
+    agreement_of_exits,
+    agreement_of_resolutions,
+    check_agreement,
+)
+from .exit_signatures import stage_parts, stage_samples, stage_signatures
+from .files import PRECISIONS, write_files
+from .folder import (
+    AGREEMENT_FILE,
+    FILES_FIELD,
+    check_output,
+    described_files,
+    folder_replaced_whole,
+)
+from .load_runner import load_runner
+from .resolution_signatures import (
+    branch_parts,
+    predictor_part,
+    resolution_samples,
+    resolution_signatures,
+)
 
 _TEST_IMAGES = 1000
 

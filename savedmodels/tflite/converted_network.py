@@ -5,12 +5,13 @@ import time
 
 import numpy as np
 
-from savedmodels.description import DESCRIPTION_FILE, read_description
-from savedmodels.tflite.answer import Answer
-from savedmodels.tflite.compiled import Compiler, Signature, shape_of
-from savedmodels.tflite.folder import FILES_FIELD, check_described_file
 from tf_adaptive.errors import InputError
 from tf_adaptive.images import scale_and_offset
+
+from ..description import DESCRIPTION_FILE, read_description
+from .answer import Answer
+from .compiled import Compiler, Signature, shape_of
+from .folder import FILES_FIELD, check_described_file
 
 # What a runner must know of a signature.
 _PART_FIELDS = {"signature": str, "file": str, "logits": str}

@@ -4,10 +4,11 @@ import time
 
 import numpy as np
 
-from savedmodels.tflite.answer import softmax
-from savedmodels.tflite.converted_network import ConvertedNetwork
 from tf_adaptive.errors import InputError
 from tf_adaptive.exits.thresholds import check_thresholds
+
+from .answer import softmax
+from .converted_network import ConvertedNetwork
 
 _FIELDS = {"stages": list, "measure": str, "thresholds": list}
 

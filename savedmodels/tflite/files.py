@@ -4,9 +4,10 @@ import pathlib
 
 import tensorflow as tf
 
-from savedmodels.tflite.flatbuffer_checks import check_flatbuffer, check_int8
 from tf_adaptive.files import unfinished_folder
 from tf_adaptive.programs.quiet import without_notices
+
+from .flatbuffer_checks import check_flatbuffer, check_int8
 
 PRECISIONS = ("float32", "float16", "int8")
 

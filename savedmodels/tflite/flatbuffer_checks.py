@@ -2,16 +2,13 @@
 
 import struct
 
-from ai_edge_litert import schema_py_generated as schema
-from ai_edge_litert.interpreter import Interpreter, OpResolverType
-
 from tf_adaptive.errors import InputError
+from tf_adaptive.extras import lazily
+
+interpreter = lazily("ai_edge_litert.interpreter", extra="tflite")
+schema = lazily("ai_edge_litert.schema_py_generated", extra="tflite")
 
 _IDENTIFIER = b"TFL3"
-_OPERATION_NAMES = {
-    number: name for name, number in vars(schema.BuiltinOperator).items() if name.isupper()
-}
-_FLOATS = (schema.TensorType.FLOAT16, schema.TensorType.FLOAT32, schema.TensorType.FLOAT64)
 # Those that call another graph, or keep something from one call to the next.
 _NOT_STRAIGHT_LINE = {
     "CALL",
@@ -67,11 +64,13 @@ def check_int8(content):
         InputError: an operation that is not a conversion takes or gives floating-point numbers.
     """
     model = read_flatbuffer(content)
+    kinds = schema.TensorType
+    floats = (kinds.FLOAT16, kinds.FLOAT32, kinds.FLOAT64)
     for graph in model.subgraphs:
         for operator, name in zip(graph.operators, operations(model, graph), strict=True):
             # -1 stands for an input that is left out.
             tensors = [graph.tensors[i] for i in (*operator.inputs, *operator.outputs) if i >= 0]
-            is_float = any(tensor.type in _FLOATS for tensor in tensors)
+            is_float = any(tensor.type in floats for tensor in tensors)
             if is_float and name not in ("QUANTIZE", "DEQUANTIZE"):
                 raise InputError(
                     "A network in int8 must be made of operations that TFLite has for integers. "
@@ -90,9 +89,9 @@ def check_whole_flatbuffer(path):
     """
     try:
         # It verifies the flatbuffer, which a compiled model takes as it comes.
-        Interpreter(
+        interpreter.Interpreter(
             model_path=str(path),
-            experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
+            experimental_op_resolver_type=interpreter.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
         )
     except ValueError as error:
         raise InputError(
@@ -129,10 +128,12 @@ def operations(model, graph):
         model: what `read_flatbuffer` gave.
         graph: one of `model.subgraphs`.
     """
+    known = vars(schema.BuiltinOperator).items()
+    by_number = {number: name for name, number in known if name.isupper()}
     names = []
     for code in model.operatorCodes:
         # Files of old have the number in a field of 8 bits.
-        name = _OPERATION_NAMES[max(code.builtinCode, code.deprecatedBuiltinCode)]
+        name = by_number[max(code.builtinCode, code.deprecatedBuiltinCode)]
         names.append(f"CUSTOM {code.customCode.decode()}" if name == "CUSTOM" else name)
     return [names[operator.opcodeIndex] for operator in graph.operators or []]
 

@@ -5,9 +5,10 @@ import hashlib
 import os
 import pathlib
 
-from savedmodels.description import DESCRIPTION_FILE
 from tf_adaptive.errors import InputError
 from tf_adaptive.files import unfinished_folder
+
+from ..description import DESCRIPTION_FILE
 
 AGREEMENT_FILE = "agreement.csv"
 FILES_FIELD = "files"

@@ -1,9 +1,9 @@
 """What runs a converted network, whichever it is."""
 
-from savedmodels.description import read_description
-from savedmodels.operating_point import check_no_operating_point
-from savedmodels.tflite.exit_runner import StagedRunner
-from savedmodels.tflite.resolution_runner import ResolutionRunner
+from ..description import read_description
+from ..operating_point import check_no_operating_point
+from .exit_runner import StagedRunner
+from .resolution_runner import ResolutionRunner
 
 
 def load_runner(directory, *, thresholds=None, accelerator="cpu", threads=1):

@@ -4,10 +4,11 @@ import time
 
 import numpy as np
 
-from savedmodels.tflite.answer import softmax
-from savedmodels.tflite.converted_network import ConvertedNetwork
 from tf_adaptive.errors import InputError, is_whole
 from tf_adaptive.runs.stored_fields import check_fields
+
+from .answer import softmax
+from .converted_network import ConvertedNetwork
 
 _FIELDS = {"predictor": dict, "branches": list}
 

@@ -20,7 +20,7 @@ REPOSITORY = pathlib.Path(__file__).parents[2]
 
 # The server loads these and forks a process for each run, before TensorFlow starts a thread.
 _PROCESSES = multiprocessing.get_context("forkserver")
-_PROCESSES.set_forkserver_preload(["tf_adaptive.runs.evaluate"])
+_PROCESSES.set_forkserver_preload(["trainers", "tf_adaptive.runs.evaluate"])
 
 
 @dataclasses.dataclass(frozen=True)

@@ -12,6 +12,7 @@ import os
 import tensorflow as tf
 
 from tf_adaptive.errors import InputError, check_whole
+from tf_adaptive.extras import check_extra
 
 _LEGACY_KERAS = "TF_USE_LEGACY_KERAS"
 
@@ -125,17 +126,13 @@ def _import_tfmot():
     tfmot sets an environment variable that turns `tf.keras` into the former Keras where it was not
     used before, in child processes too.
     """
+    check_extra("prune")
     before = os.environ.get(_LEGACY_KERAS)
     # The first use, if there was none.
     dir(tf.keras)
     try:
         from tensorflow_model_optimization.python.core.sparsity.keras.pruning_impl import Pruning
         from tensorflow_model_optimization.sparsity.keras import PolynomialDecay
-    except ImportError as error:
-        raise InputError(
-            "Pruning needs tensorflow-model-optimization: "
-            f"pip install tensorflow-model-optimization==0.8.1. Received: {error}."
-        ) from error
     finally:
         if before is None:
             os.environ.pop(_LEGACY_KERAS, None)

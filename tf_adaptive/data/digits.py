@@ -1,11 +1,13 @@
 """The handwritten digits that come with scikit-learn: 1,797 images, no download."""
 
 import numpy as np
-from sklearn import datasets
 
 from tf_adaptive.data.array_images import array_dataset
 from tf_adaptive.data.augmentation import resize
 from tf_adaptive.data.splits import split_test
+from tf_adaptive.extras import lazily
+
+datasets = lazily("sklearn.datasets", extra="data")
 
 
 def load_digits(*, image_size, train_size, validation_size, seed):

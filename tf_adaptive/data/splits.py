@@ -1,9 +1,11 @@
 """How many images each split gets, and which."""
 
 import numpy as np
-from sklearn.model_selection import train_test_split
 
 from tf_adaptive.errors import InputError
+from tf_adaptive.extras import lazily
+
+model_selection = lazily("sklearn.model_selection", extra="data")
 
 # One test set for every seed, so that runs with different seeds can be compared.
 TEST_SEED = 0
@@ -56,7 +58,7 @@ def hold_out(labels, size, *, seed):
         return positions, positions[:0]
     _, counts = np.unique(labels, return_counts=True)
     can_stratify = counts.min() >= 2 and len(counts) <= size <= len(labels) - len(counts)
-    stay, held_out = train_test_split(
+    stay, held_out = model_selection.train_test_split(
         positions,
         test_size=size,
         random_state=seed,

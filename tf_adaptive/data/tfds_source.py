@@ -6,8 +6,6 @@ import warnings
 
 import numpy as np
 import tensorflow as tf
-import tensorflow_datasets as tfds
-from tensorflow_datasets.core.download.download_manager import NonMatchingChecksumError
 
 from tf_adaptive.data import fashion_mnist
 from tf_adaptive.data.array_images import array_dataset
@@ -22,6 +20,10 @@ from tf_adaptive.data.encoded_images import (
 from tf_adaptive.data.image_dataset import ImageDataset
 from tf_adaptive.data.splits import split_sizes, split_test
 from tf_adaptive.errors import InputError, check_choice
+from tf_adaptive.extras import lazily
+
+tfds = lazily("tensorflow_datasets", extra="data")
+download_manager = lazily("tensorflow_datasets.core.download.download_manager", extra="data")
 
 _USUAL_NAMES = (
     "digits",
@@ -318,7 +320,7 @@ def _prepare(name, builder):
         OSError,
         AssertionError,
         ImportError,
-        NonMatchingChecksumError,
+        download_manager.NonMatchingChecksumError,
         tfds.download.DownloadError,
     ) as error:
         advice = "Give the `data_dir` where it is prepared, or mend what failed"

@@ -1,11 +1,8 @@
 """The report's figures: accuracy against cost, who leaves where, and the images themselves."""
 
-import matplotlib
 import numpy as np
-from matplotlib.figure import Figure
-from matplotlib.patheffects import withStroke
-from matplotlib.ticker import PercentFormatter
 
+from tf_adaptive.extras import lazily
 from tf_adaptive.reports.figure_names import drawable
 from tf_adaptive.reports.figures import (
     BLUE,
@@ -19,6 +16,11 @@ from tf_adaptive.reports.figures import (
     finish_accuracy_axes,
     set_accuracy_axes,
 )
+
+matplotlib = lazily("matplotlib", extra="report")
+mpl_figure = lazily("matplotlib.figure", extra="report")
+mpl_patheffects = lazily("matplotlib.patheffects", extra="report")
+mpl_ticker = lazily("matplotlib.ticker", extra="report")
 
 _MACS_LABEL = "MACs per image (millions)"
 
@@ -35,7 +37,7 @@ def accuracy_against_macs(anytime_rows, budget_rows, static=(), static_line=()):
     Returns:
         A `matplotlib.figure.Figure`.
     """
-    figure = Figure(figsize=(6.4, 4.4), layout="constrained")
+    figure = mpl_figure.Figure(figsize=(6.4, 4.4), layout="constrained")
     axes = figure.add_subplot()
     budgets = sorted(budget_rows, key=lambda row: row.mean_macs)
     axes.plot(
@@ -90,7 +92,7 @@ def accuracy_against_latency(panels):
     Returns:
         A `matplotlib.figure.Figure`.
     """
-    figure = Figure(figsize=(6.4 * len(panels), 4.6), layout="constrained")
+    figure = mpl_figure.Figure(figsize=(6.4 * len(panels), 4.6), layout="constrained")
     for axes, (batch_size, panel) in zip(
         figure.subplots(1, len(panels), squeeze=False).ravel(), panels.items(), strict=True
     ):
@@ -194,7 +196,7 @@ def _draw_static(axes, points, line):
             color=GREEN,
             fontfamily=families,
             parse_math=False,
-            path_effects=[withStroke(linewidth=3, foreground="white")],
+            path_effects=[mpl_patheffects.withStroke(linewidth=3, foreground="white")],
             zorder=5,
         )
 
@@ -209,7 +211,7 @@ def accuracy_of_runs(runs):
     Returns:
         A `matplotlib.figure.Figure`.
     """
-    figure = Figure(figsize=(6.4, 4.4), layout="constrained")
+    figure = mpl_figure.Figure(figsize=(6.4, 4.4), layout="constrained")
     axes = figure.add_subplot()
     for (label, (anytime, budgeted)), colour in zip(runs.items(), OKABE_ITO, strict=False):
         macs, accuracies = np.array(sorted(budgeted)).T
@@ -238,7 +240,7 @@ def exits_along_budget(budget_rows):
     Returns:
         A `matplotlib.figure.Figure`.
     """
-    figure = Figure(figsize=(6.4, 4.4), layout="constrained")
+    figure = mpl_figure.Figure(figsize=(6.4, 4.4), layout="constrained")
     axes = figure.add_subplot()
     budgets = sorted(budget_rows, key=lambda row: row.mean_macs)
     num_exits = len(budgets[0].shares)
@@ -253,7 +255,7 @@ def exits_along_budget(budget_rows):
         labels=[f"exit {number}" for number in range(1, num_exits + 1)],
     )
     axes.margins(x=0, y=0)
-    axes.yaxis.set_major_formatter(PercentFormatter(xmax=1, symbol=None))
+    axes.yaxis.set_major_formatter(mpl_ticker.PercentFormatter(xmax=1, symbol=None))
     axes.set_xlabel("mean MACs per image (millions)", fontsize=LABEL_SIZE)
     axes.set_ylabel("test images leaving at each exit (%)", fontsize=LABEL_SIZE)
     # Reversed, so that the legend lists the exits as the areas lie on one another.
@@ -284,7 +286,7 @@ def first_and_last_exit(first, last, class_names, title):
     """
     columns = 5
     rows = max(1, -(-max(len(first[1]), len(last[1])) // columns))
-    figure = Figure(figsize=(13, 1.6 + 1.6 * rows), layout="constrained")
+    figure = mpl_figure.Figure(figsize=(13, 1.6 + 1.6 * rows), layout="constrained")
     figure.suptitle(title, fontsize=14)
     figure.supxlabel("✓ right    ✗ wrong (true class in brackets)", fontsize=TEXT_SIZE)
     for half, (heading, images) in zip(

@@ -7,6 +7,7 @@ import warnings
 from absl import app, flags
 
 from tf_adaptive.errors import InputError
+from tf_adaptive.extras import check_extra
 
 # What TensorFlow and HDF5 say in the middle of their own words.
 _MACHINE_REASONS = re.compile(
@@ -20,7 +21,11 @@ _USAGE_STATUS = 2
 _INTERRUPTED_STATUS = 130
 
 
-def run(main, *, takes_arguments=False):
+# The module of the program that runs, whose flags are its own.
+_running = {}
+
+
+def run(main, *, needs=(), takes_arguments=False):
     """Parses the flags and runs `main()`; what the user got wrong is one line and status 2.
 
     What the machine could not do, for want of space, memory or permission, is one line and status
@@ -28,6 +33,7 @@ def run(main, *, takes_arguments=False):
 
     Args:
         main: function of the program.
+        needs: the extras without which it would end in an error, sooner or later.
         takes_arguments: whether it is called with a list of what stands beside the flags, which
             nothing may otherwise.
     """
@@ -39,6 +45,8 @@ def run(main, *, takes_arguments=False):
         if arguments and not takes_arguments:
             _stop(f"there are no arguments besides flags. Received: {arguments[0]!r}")
         try:
+            for extra in needs:
+                check_extra(extra)
             main(*([arguments] if takes_arguments else []))
         except InputError as error:
             _stop(error)
@@ -51,12 +59,14 @@ def run(main, *, takes_arguments=False):
                 raise
             _stop(reason, _MACHINE_STATUS)
 
+    _running["module"] = sys.modules[main.__module__]
     app.run(run_main, flags_parser=_parse_flags)
 
 
 def flag_values():
     """The program's own flags by name, as parsed."""
-    return {flag.name: flag.value for flag in flags.FLAGS.get_key_flags_for_module(sys.argv[0])}
+    own = flags.FLAGS.get_key_flags_for_module(_running["module"])
+    return {flag.name: flag.value for flag in own}
 
 
 def fill_unset(**values):

@@ -2,8 +2,10 @@
 
 import functools
 
-import matplotlib
-from matplotlib import font_manager
+from tf_adaptive.extras import lazily
+
+matplotlib = lazily("matplotlib", extra="report")
+font_manager = lazily("matplotlib.font_manager", extra="report")
 
 
 def drawable(name):

@@ -1,10 +1,8 @@
 """The figures of a resolution router: accuracy against cost, and who is seen how sharply."""
 
-import matplotlib
 import numpy as np
-from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
 
+from tf_adaptive.extras import lazily
 from tf_adaptive.reports.figures import (
     BLUE,
     LABEL_SIZE,
@@ -15,6 +13,10 @@ from tf_adaptive.reports.figures import (
     finish_accuracy_axes,
     legend_above,
 )
+
+matplotlib = lazily("matplotlib", extra="report")
+mpl_figure = lazily("matplotlib.figure", extra="report")
+mpl_ticker = lazily("matplotlib.ticker", extra="report")
 
 _PICTURE_COLUMNS = 10
 _GREY = "0.35"
@@ -83,7 +85,7 @@ def images_per_resolution(grids, class_names, title):
     """
     rows = [max(1, -(-len(images) // _PICTURE_COLUMNS)) for _, images in grids]
     heights = [0.5 + 1.75 * count for count in rows]
-    figure = Figure(figsize=(13, 1.2 + sum(heights)), layout="constrained")
+    figure = mpl_figure.Figure(figsize=(13, 1.2 + sum(heights)), layout="constrained")
     figure.suptitle(title, fontsize=14)
     figure.supxlabel("✓ right    ✗ wrong (true class in brackets)", fontsize=TEXT_SIZE)
     parts = figure.subfigures(len(grids), 1, squeeze=False, height_ratios=heights).ravel()
@@ -103,7 +105,7 @@ def resolution_against_scale(scale_rows, resolutions):
     Returns:
         A `matplotlib.figure.Figure`.
     """
-    figure = Figure(figsize=(6.4, 4.8), layout="constrained")
+    figure = mpl_figure.Figure(figsize=(6.4, 4.8), layout="constrained")
     axes = figure.add_subplot()
     # Lightness grows as the resolution falls, so the order survives grey print.
     colours = matplotlib.colormaps["viridis"](np.linspace(0.25, 0.95, len(resolutions)))
@@ -122,7 +124,7 @@ def resolution_against_scale(scale_rows, resolutions):
         )
         bottoms += shares
     axes.set_ylim(0, 1)
-    axes.yaxis.set_major_formatter(PercentFormatter(xmax=1, symbol=None))
+    axes.yaxis.set_major_formatter(mpl_ticker.PercentFormatter(xmax=1, symbol=None))
     axes.set_xticks(sorted({edge for row in scale_rows for edge in (row.least, row.most)}))
     axes.set_xlabel("object's side as a part of the image's", fontsize=LABEL_SIZE)
     axes.set_ylabel("images at each resolution (%)", fontsize=LABEL_SIZE)
@@ -149,7 +151,7 @@ def resolution_against_scale(scale_rows, resolutions):
 
 def _accuracy_axes(fixed_costs, resolution_rows, routed_cost, router):
     """The fixed resolutions, joined in order of cost, and the router."""
-    figure = Figure(figsize=(6.4, 4.6), layout="constrained")
+    figure = mpl_figure.Figure(figsize=(6.4, 4.6), layout="constrained")
     axes = figure.add_subplot()
     points = sorted(zip(fixed_costs, resolution_rows, strict=True), key=lambda point: point[0])
     axes.plot(

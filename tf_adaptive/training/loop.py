@@ -7,6 +7,7 @@ import time
 import tensorflow as tf
 
 from tf_adaptive.errors import DivergenceError, InputError, check_whole
+from tf_adaptive.extras import check_extra
 from tf_adaptive.runs.directory import check_resumed_run, start_run
 from tf_adaptive.training.checkpoints import Checkpoints
 from tf_adaptive.training.history import History
@@ -69,6 +70,8 @@ def train(
         checkpoint_seconds=checkpoint_seconds,
         checkpoint_steps=checkpoint_steps,
     )
+    # Its numbers are written for TensorBoard.
+    check_extra("programs")
     training = _Training(step, dataset, epochs, batch_size, seed, progress or Progress())
     training.open(pathlib.Path(run_dir), config, resume, may_differ)
     training.run(checkpoint_seconds, checkpoint_steps or math.inf)

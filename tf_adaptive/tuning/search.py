@@ -10,20 +10,13 @@ import tempfile
 import warnings
 
 from tf_adaptive.errors import DivergenceError, InputError, check_choice, check_whole
+from tf_adaptive.extras import check_extra
 from tf_adaptive.tuning.space import Range, check_space, fixed_values
 from tf_adaptive.tuning.trials import FAILED, FINISHED, RUNNING, Trial
 
-try:
-    import keras_tuner
-
-    # keras-tuner fails at every trial without the one, its Bayesian search without the other.
-    import sklearn  # noqa: F401
-    import tensorboard  # noqa: F401
-except ImportError as error:
-    raise InputError(
-        "keras-tuner, tensorboard and scikit-learn must be installed to search: "
-        f"pip install keras-tuner tensorboard scikit-learn. Received: {error}"
-    ) from error
+# keras-tuner fails at every trial without tensorboard, its Bayesian search without scikit-learn.
+check_extra("tune")
+import keras_tuner  # noqa: E402
 
 METHODS = ("bayesian", "hyperband", "random")
 # Hyperband needs two rounds: some epochs for all, and these times as many for the best.

@@ -1,7 +1,6 @@
 """The figure of a search: accuracy against cost over its trials."""
 
-from matplotlib.figure import Figure
-
+from tf_adaptive.extras import lazily
 from tf_adaptive.reports.figures import (
     BLUE,
     LABEL_SIZE,
@@ -10,6 +9,8 @@ from tf_adaptive.reports.figures import (
     VERMILION,
     finish_accuracy_axes,
 )
+
+mpl_figure = lazily("matplotlib.figure", extra="report")
 
 _GREY = "0.6"
 
@@ -28,7 +29,7 @@ def accuracy_against_gflops(points, front, *, defaults, best, fixed, target_gflo
     Returns:
         A `matplotlib.figure.Figure`.
     """
-    figure = Figure(figsize=(6.4, 4.8), layout="constrained")
+    figure = mpl_figure.Figure(figsize=(6.4, 4.8), layout="constrained")
     axes = figure.add_subplot()
 
     def draw(some, label, **style):

@@ -33,7 +33,8 @@ from tf_adaptive.models.keras_files import load_keras_file
 from tf_adaptive.models.weight_files import check_weight_file, is_keras_file, load_weight_file
 from tf_adaptive.programs import program
 from tf_adaptive.runs.directory import load_finished_run
-from trainers.flags import training as training_flags
+
+from . import training as training_flags
 
 _APPLICATIONS = "keras_applications:"
 _MODES = ("tf", "torch", "caffe", "raw")

@@ -8,7 +8,8 @@ from tf_adaptive.programs import program
 from tf_adaptive.training.loop import train
 from tf_adaptive.training.multi_exit_phases import phase_1_step
 from tf_adaptive.training.progress import TerminalProgress
-from trainers.flags import training as training_flags
+
+from . import training as training_flags
 
 DATASET = flags.DEFINE_string(
     "dataset",

@@ -5,7 +5,8 @@ from absl import flags
 from tf_adaptive.errors import InputError
 from tf_adaptive.programs import program
 from tf_adaptive.tuning.space import Range
-from trainers.flags import training as training_flags
+
+from . import training as training_flags
 
 DATASET = flags.DEFINE_string("dataset", None, "as of the training program", required=True)
 RUN_DIR = flags.DEFINE_string("run_dir", None, "directory of the search", required=True)

@@ -18,9 +18,10 @@ from tf_adaptive.training.progress import TerminalProgress
 from tf_adaptive.tuning.drnet_trainer import DRNetTrainer
 from tf_adaptive.tuning.resumed import train_or_resume
 from tf_adaptive.tuning.space import Choice, Range, check_space, default_values
-from trainers.flags import network as network_flags
-from trainers.flags import search as search_flags
-from trainers.flags import training as training_flags
+
+from ..flags import network as network_flags
+from ..flags import search as search_flags
+from ..flags import training as training_flags
 
 _TARGET_GFLOPS = flags.DEFINE_float(
     "target_gflops", None, "mean cost of the classifier to aim at, in 10^9 multiply-accumulates"

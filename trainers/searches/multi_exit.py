@@ -12,9 +12,10 @@ from tf_adaptive.training.recipes import published_recipe
 from tf_adaptive.training.schedules import learning_rate_schedule
 from tf_adaptive.tuning.multi_exit_trainer import MultiExitTrainer, exit_weight_ramp
 from tf_adaptive.tuning.space import Choice, check_space
-from trainers.flags import network as network_flags
-from trainers.flags import search as search_flags
-from trainers.flags import training as training_flags
+
+from ..flags import network as network_flags
+from ..flags import search as search_flags
+from ..flags import training as training_flags
 
 _PHASE_2_EPOCHS = flags.DEFINE_integer(
     "phase_2_epochs", 180, "passes over the features in phase II of IMTA; 0 for phase I alone"
