@@ -17,7 +17,6 @@ from absl import flags
 
 from benchmarks.passes import seconds_per_image
 from savedmodels.description import read_description
-from savedmodels.operating_point import choose_operating_point, read_exit_report
 from savedmodels.tflite.compiled import Compiler, Signature
 from savedmodels.tflite.exit_runner import StagedRunner
 from savedmodels.tflite.files import converted, write_saved_model
@@ -26,10 +25,12 @@ from tf_adaptive.compression.quantization import is_quantized
 from tf_adaptive.data.calibration import read_calibration_images
 from tf_adaptive.errors import check_whole
 from tf_adaptive.exits.costs import profile
+from tf_adaptive.exits.operating_point import choose_operating_point
 from tf_adaptive.images import scale_and_offset
 from tf_adaptive.programs import program
 from tf_adaptive.runs.checks import load_run_with_exits
 from tf_adaptive.runs.dataset import load_run_dataset
+from tf_adaptive.runs.tables import read_exit_report
 
 _RUN_DIR = flags.DEFINE_string("run_dir", None, "directory of a finished run", required=True)
 _MODEL_DIR = flags.DEFINE_string(

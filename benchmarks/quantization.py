@@ -16,11 +16,11 @@ import numpy as np
 from absl import flags
 
 from benchmarks.passes import seconds_per_image
-from savedmodels.operating_point import DEFAULT_ACCURACY_DROP
 from savedmodels.tflite.conversion import convert_run
 from savedmodels.tflite.exit_runner import StagedRunner
 from tf_adaptive.compression.quantization import is_quantized
 from tf_adaptive.errors import InputError, check_whole
+from tf_adaptive.exits.operating_point import DEFAULT_ACCURACY_DROP
 from tf_adaptive.models.drnet import DRNet
 from tf_adaptive.programs import program
 from tf_adaptive.runs.dataset import load_run_dataset, settings_of_data

@@ -6,13 +6,13 @@ import pathlib
 import tensorflow as tf
 
 from tf_adaptive.data.decoding import PICTURE_KINDS
+from tf_adaptive.data.preprocessing import Preprocessing
 from tf_adaptive.errors import InputError, plain_reason
+from tf_adaptive.exits.operating_point import check_no_operating_point
 from tf_adaptive.exits.thresholds import check_thresholds
 from tf_adaptive.programs.quiet import without_notices
 
 from .description import DESCRIPTION_FILE, read_description
-from .operating_point import check_no_operating_point
-from .preprocessing import Preprocessing
 from .serving.model_folder import EXTRA_ASSETS, versions
 from .tflite.exit_runner import StagedRunner
 from .tflite.load_runner import load_runner

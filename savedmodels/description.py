@@ -6,19 +6,11 @@ import pathlib
 from tf_adaptive.data.decoding import AS_STORED
 from tf_adaptive.errors import InputError
 from tf_adaptive.exits.thresholds import MEASURES
-from tf_adaptive.models.drnet import DRNet
 from tf_adaptive.reports.pictures import checked_class_names
-from tf_adaptive.runs.dataset import load_run_dataset
+from tf_adaptive.runs.dataset import DATA_SETTINGS, PICTURE_READING
 from tf_adaptive.runs.stored_fields import DATA_FIELDS, check_fields, is_list_of, is_number
 
 DESCRIPTION_FILE = "description.json"
-_DATA_SETTINGS = {
-    "class_names": list,
-    "image_shape": list,
-    "mean": list,
-    "std": list,
-    "center_crop": bool,
-}
 _FIELDS = {
     **DATA_FIELDS,
     "measure": (lambda value: value in MEASURES, f"one of {', '.join(MEASURES)}"),
@@ -27,38 +19,33 @@ _FIELDS = {
         "a list of numbers in [0, 1]",
     ),
 }
-# Lacking in what former versions wrote.
-_READING = "picture_reading"
 
 
-def describe_data(config, model, data_dir=None):
-    """What a network takes and answers, from the settings of its run.
-
-    Settings that lack it, as those of an imported checkpoint, name the data set that has it.
+def check_described(description, num_classes):
+    """What a data set says of itself, where it fits a network.
 
     Args:
-        config: what the run's `config.json` holds.
-        model: its network.
-        data_dir: where TFDS keeps data sets; None for where the run had them.
+        description: what `ImageDataset.description` gave.
+        num_classes: of the network.
 
     Returns:
-        Dictionary of "class_names", "image_shape", "mean", "std", "center_crop" and
-        "picture_reading", see `tf_adaptive.data.image_dataset.ImageDataset`.
+        Dictionary of what `describe_data` gives.
 
     Raises:
-        InputError: the settings lack it, and the data cannot be had; or they have names of more or
-            fewer classes than the network.
+        InputError: a field is missing or not what it can be, or there are names of more or fewer
+            classes.
     """
-    if "dataset" not in config:
+    names = [*DATA_SETTINGS, PICTURE_READING]
+    missing = [name for name in names if name not in description]
+    if missing:
         raise InputError(
-            "The config.json of a run must name its data. Received: one without 'dataset'"
+            "`description` must be what the `description` of a data set gives. "
+            f"Received: one without {', '.join(missing)}."
         )
-    if not all(setting in config for setting in _DATA_SETTINGS):
-        config = load_run_dataset(config, data_dir=data_dir).description()
-    outputs = model.branches[0].outputs if isinstance(model, DRNet) else model.outputs
-    checked_class_names(config["class_names"], outputs[0].shape[-1])
-    data = {setting: config[setting] for setting in _DATA_SETTINGS}
-    return {**data, _READING: config.get(_READING, AS_STORED)}
+    described = {name: description[name] for name in names}
+    check_fields("`description`", described, DATA_FIELDS)
+    checked_class_names(described["class_names"], num_classes)
+    return described
 
 
 def write_description(directory, description):
@@ -66,7 +53,7 @@ def write_description(directory, description):
 
     Args:
         directory: folder to write it into.
-        description: dictionary of what `describe_data` gave and more, in values JSON can hold.
+        description: dictionary of what `describe_data` gives and more, in values JSON can hold.
     """
     text = json.dumps(description, indent=2) + "\n"
     pathlib.Path(directory, DESCRIPTION_FILE).write_text(text, encoding="utf-8")
@@ -94,12 +81,12 @@ def read_description(directory, fields):
         raise InputError(
             f"The description of a network must be JSON. Received: {path} ({error})"
         ) from error
-    for name, kind in {**_DATA_SETTINGS, **fields}.items():
+    for name, kind in {**DATA_SETTINGS, **fields}.items():
         if not isinstance(description, dict) or not isinstance(description.get(name), kind):
             raise InputError(
                 "The description of a network must be one that savedmodels.export or "
                 f"savedmodels.convert_tflite wrote. Received: {path}, which has no {name!r}"
             )
-    description.setdefault(_READING, AS_STORED)
+    description.setdefault(PICTURE_READING, AS_STORED)
     check_fields(path, description, _FIELDS)
     return description

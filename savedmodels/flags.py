@@ -16,7 +16,7 @@ _THRESHOLDS = flags.DEFINE_list("thresholds", None, "the thresholds, one per exi
 
 
 def chosen():
-    """Keyword arguments of `savedmodels.operating_point.choose_operating_point`."""
+    """Keyword arguments of `choose_operating_point`."""
     return {
         "budget_mmacs": _BUDGET_MMACS.value,
         "accuracy_drop": _ACCURACY_DROP.value,

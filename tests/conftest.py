@@ -1,3 +1,6 @@
+# First, so that TensorFlow's notices are left out.
+import trainers  # noqa: F401  # isort: skip
+
 import os
 import shutil
 

@@ -1,9 +1,10 @@
 """Images as a network takes them: checked, and normalised."""
 
+import keras
 import numpy as np
 import tensorflow as tf
 
-from tf_adaptive.errors import InputError
+from tf_adaptive.errors import InputError, check_whole
 
 
 def checked_images(images, spec):
@@ -61,6 +62,61 @@ def are_finite(inputs):
         or [tf.ones(tf.shape(inputs[0])[:1], bool)],
         axis=0,
     )
+
+
+def in_batches(images, batch_size):
+    """Images of any number, batch by batch.
+
+    Args:
+        images: array with the batch as its first axis, or a structure of such arrays, of which
+            there is at least one batch, maybe an empty one; or a `tf.data.Dataset` of batches: of
+            images, or of `(images, labels)` whose labels are left alone.
+        batch_size: images per batch where `images` is no data set.
+
+    Raises:
+        InputError: a batch size that is no whole number from 1 on; what `count_of` raises.
+    """
+    if isinstance(images, tf.data.Dataset):
+        has_labels = isinstance(images.element_spec, tuple) and len(images.element_spec) > 1
+        return (element[0] if has_labels else element for element in images)
+    check_whole("batch_size", batch_size, least=1)
+
+    def from_(start):
+        return keras.tree.map_structure(lambda array: array[start : start + batch_size], images)
+
+    return map(from_, range(0, max(1, count_of(images)), batch_size))
+
+
+def count_of(images):
+    """How many images there are, the same in every array of a structure of them.
+
+    Raises:
+        InputError: arrays without a first axis, or of different numbers of images.
+    """
+    counts = {tuple(np.shape(array))[:1] for array in keras.tree.flatten(images)}
+    if len(counts) != 1 or () in counts:
+        raise InputError(
+            "`images` must be an array with the batch as its first axis, as many images in each "
+            f"input of several. Received: first axes of {sorted(counts)}."
+        )
+    return counts.pop()[0]
+
+
+def joined(answers):
+    """The answers to batches as one, of numpy arrays.
+
+    Args:
+        answers: iterable of dictionaries of tensors, their first axis the batch.
+
+    Raises:
+        InputError: there is none.
+    """
+    answers = list(answers)
+    if not answers:
+        raise InputError("`images` must hold at least one batch. Received: an empty data set.")
+    return {
+        name: np.concatenate([answer[name].numpy() for answer in answers]) for name in answers[0]
+    }
 
 
 def _named(shape):

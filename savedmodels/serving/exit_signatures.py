@@ -3,34 +3,27 @@
 import keras
 import tensorflow as tf
 
-from tf_adaptive.exits.early_exit import EarlyExit
-from tf_adaptive.graph.final_activation import exits_as_logits
 
-
-def exit_signatures(model, preprocessing, thresholds, class_names, *, measure):
+def exit_signatures(early_exit, preprocessing, class_names):
     """What the SavedModel of a network with K exits can be asked.
 
     One with one exit has no signatures that take thresholds.
 
     Args:
-        model: functional `keras.Model` with K exits and one image input.
-        preprocessing: `savedmodels.preprocessing.Preprocessing`.
-        thresholds: K − 1 numbers in [0, 1], at which images leave unless others are given.
+        early_exit: `EarlyExit` of a model with one image input; its thresholds hold unless others
+            are given.
+        preprocessing: `Preprocessing`.
         class_names: a name per class.
-        measure: confidence of `tf_adaptive.exits.thresholds.confidence_scores`.
 
     Returns:
         Dictionary of name to `(function, input_signature)`.
-
-    Raises:
-        InputError: what `EarlyExit` raises.
     """
-    model = exits_as_logits(model)
-    early_exit = EarlyExit(model, thresholds, measure=measure)
+    model = early_exit.model
+    count = len(early_exit.thresholds)
     image = tf.TensorSpec((None, *preprocessing.image_shape), tf.float32)
     images = tf.TensorSpec((None, None, None, preprocessing.image_shape[-1]), tf.uint8, "images")
     encoded = tf.TensorSpec((None,), tf.string, "encoded")
-    own = tf.TensorSpec((None, len(thresholds)), tf.float32, "thresholds")
+    own = tf.TensorSpec((None, count), tf.float32, "thresholds")
 
     # One trace that all signatures call.
     @tf.function(input_signature=[image, own], autograph=False)
@@ -39,8 +32,7 @@ def exit_signatures(model, preprocessing, thresholds, class_names, *, measure):
         return {**answer, "label": tf.gather(tf.constant(class_names), answer["class"])}
 
     def at_own_thresholds(images):
-        shape = (tf.shape(images)[0], len(thresholds))
-        return classify(images, tf.broadcast_to(early_exit.thresholds, shape))
+        return classify(images, early_exit.thresholds_for(images))
 
     def all_exits(images):
         images = preprocessing.images(images)
@@ -60,7 +52,7 @@ def exit_signatures(model, preprocessing, thresholds, class_names, *, measure):
         ),
         "all_exits": (all_exits, [images]),
     }
-    if len(thresholds):
+    if count:
         signatures["serving_thresholds"] = (
             lambda images, thresholds: classify(preprocessing.images(images), thresholds),
             [images, own],

@@ -3,6 +3,7 @@
 from tf_adaptive.data.decoding import AS_SEEN, MAX_PIXELS, PICTURE_KINDS
 
 _MILLION = 1e6
+_NOT_MEASURED = "not measured"
 # Settings that say where a run was, and not what it is.
 _NOT_TRAINING = {
     *("run_dir", "data_dir", "resume", "stage_1_from", "checkpoint_seconds", "versions"),
@@ -10,43 +11,42 @@ _NOT_TRAINING = {
 }
 
 
-def exit_sections(anytime_table, point):
+def exit_sections(anytime_rows, point):
     """The part of a card about exits and thresholds.
 
     Args:
-        anytime_table: rows of the run's `anytime.csv`, dictionaries of text.
-        point: `savedmodels.operating_point.OperatingPoint`.
+        anytime_rows: a list of `AnytimeRow`; accuracies may be None.
+        point: `OperatingPoint`.
     """
-    if len(anytime_table) == 1:
-        (row,) = anytime_table
+    if len(anytime_rows) == 1:
+        (row,) = anytime_rows
         return [
             "## Cost and accuracy",
-            f"One exit: {_millions(row['macs'])} million MACs an image, "
-            f"{_millions(row['parameters'])} million parameters, "
-            f"{_percent(row['accuracy_percent'])} on the test images. The confidence is "
+            f"One exit: {_millions(row.macs)} million MACs an image, "
+            f"{_millions(row.parameters)} million parameters, "
+            f"{_percent(row.accuracy_percent)} on the test images. The confidence is "
             f"`{point.measure}`.",
         ]
     rows = [
         (
-            row["exit"],
-            _millions(row["macs"]),
-            _millions(row["lazy_macs"]),
-            _millions(row["parameters"]),
-            _percent(row["accuracy_percent"]),
+            row.exit,
+            _millions(row.macs),
+            _millions(row.lazy_macs),
+            _millions(row.parameters),
+            _percent(row.accuracy_percent),
             threshold,
         )
         for row, threshold in zip(
-            anytime_table, [*map(str, point.thresholds), "takes the rest"], strict=True
+            anytime_rows, [*map(str, point.thresholds), "takes the rest"], strict=True
         )
     ]
     if point.accuracy_percent is None:
         measured = "Neither accuracy nor cost was measured at them."
     else:
-        whole = int(anytime_table[-1]["macs"])
         measured = (
             f"On the test images that gave {point.accuracy_percent:.2f} % at "
             f"{point.mean_macs / _MILLION:.2f} million MACs an image on average, "
-            f"{100 * point.mean_macs / whole:.0f} % of the whole network's."
+            f"{100 * point.mean_macs / anytime_rows[-1].macs:.0f} % of the whole network's."
         )
     return [
         "## Exits",
@@ -60,29 +60,33 @@ def exit_sections(anytime_table, point):
     ]
 
 
-def resolution_sections(resolution_table, comparison_table):
+def resolution_sections(resolution_rows, point):
     """The part of a card about resolutions.
 
     Args:
-        resolution_table, comparison_table: rows of the run's `resolutions.csv` and
-            `comparison.csv`, dictionaries of text.
+        resolution_rows: a list of `ResolutionRow`; accuracies and shares may be None.
+        point: `RoutingPoint`.
     """
     rows = [
         (
-            row["resolution"],
-            _millions(row["macs"]),
-            _percent(row["accuracy_percent"]),
-            f"{100 * float(row['router_share']):.1f} %",
+            row.resolution,
+            _millions(row.macs),
+            _percent(row.accuracy_percent),
+            _NOT_MEASURED if row.share is None else f"{100 * row.share:.1f} %",
         )
-        for row in resolution_table
+        for row in resolution_rows
     ]
-    chosen = next(row for row in comparison_table if row["choice"] == "router")
+    chosen = "Accuracy and cost at the chosen resolutions were not measured."
+    if point.accuracy_percent is not None:
+        chosen = (
+            f"Each image at the resolution chosen for it: {_percent(point.accuracy_percent)} on "
+            f"the test images at {_millions(point.mean_macs)} million MACs an image on average, "
+            "those of the choice included."
+        )
     return [
         "## Resolutions",
         _table(("resolution", "M MACs", "test accuracy", "chosen for"), rows),
-        f"Each image at the resolution chosen for it: {_percent(chosen['accuracy_percent'])} on "
-        f"the test images at {_millions(chosen['mean_macs'])} million MACs an image on average, "
-        "those of the choice included.",
+        chosen,
     ]
 
 
@@ -108,6 +112,7 @@ def model_card(*, title, config, data, dtype, sections, signatures):
     arithmetic = "Batch normalisation is folded into the convolutions."
     if dtype != "float32":
         arithmetic += f" Weights are {dtype}; accuracies are those of the float32 network."
+    trained_on = f", trained on `{config['dataset']}`" if "dataset" in config else ""
     settings = [
         (f"`{name}`", f"`{value}`")
         for name, value in config.items()
@@ -116,8 +121,7 @@ def model_card(*, title, config, data, dtype, sections, signatures):
     versions = ", ".join(f"{name} {number}" for name, number in config.get("versions", {}).items())
     paragraphs = [
         f"# {title}",
-        f"A classifier of {len(data['class_names'])} classes, trained on "
-        f"`{config['dataset']}`. {arithmetic}",
+        f"A classifier of {len(data['class_names'])} classes{trained_on}. {arithmetic}",
         *sections,
         "## Images",
         f"An image of any size up to {MAX_PIXELS:,} pixels with {channels} channel"
@@ -163,9 +167,9 @@ def _shape(shape):
     return f"({', '.join('any' if size is None else str(size) for size in shape)})"
 
 
-def _millions(text):
-    return f"{int(text) / _MILLION:.2f}"
+def _millions(macs):
+    return f"{macs / _MILLION:.2f}"
 
 
-def _percent(text):
-    return f"{float(text):.2f} %"
+def _percent(accuracy):
+    return _NOT_MEASURED if accuracy is None else f"{accuracy:.2f} %"

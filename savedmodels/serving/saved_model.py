@@ -1,28 +1,71 @@
-"""A finished run as a SavedModel with everything that serves and explains it."""
-
-import pathlib
+"""A network as a SavedModel with everything that serves and explains it."""
 
 import keras
 import tensorflow as tf
 
-from tf_adaptive.compression.folding import fold_batch_norm
+from tf_adaptive.compression.folding import fold_batch_norm, fold_drnet
+from tf_adaptive.data.preprocessing import Preprocessing
 from tf_adaptive.errors import check_choice
-from tf_adaptive.models.drnet import DRNet
-from tf_adaptive.runs.directory import load_finished_run
-from tf_adaptive.runs.tables import read_report
+from tf_adaptive.exits.costs import profile
+from tf_adaptive.exits.early_exit import EarlyExit
+from tf_adaptive.exits.evaluation import AnytimeRow
+from tf_adaptive.routing.costs import branch_costs
+from tf_adaptive.routing.dispatch import Routing
+from tf_adaptive.routing.evaluation import ResolutionRow
+from tf_adaptive.routing.operating_point import RoutingPoint
+from tf_adaptive.runs.run import Run
 
-from ..description import describe_data, write_description
-from ..operating_point import (
-    check_no_operating_point,
-    choose_operating_point,
-    read_exit_report,
-)
-from ..preprocessing import Preprocessing
+from ..description import check_described, write_description
 from .exit_signatures import exit_signatures
 from .model_card import exit_sections, model_card, resolution_sections
 from .model_folder import EXTRA_ASSETS, new_version
-from .resolution_signatures import fold_drnet, resolution_signatures
+from .resolution_signatures import resolution_signatures
 from .warmup import write_warmup_requests
+
+DTYPES = ("float32", "bfloat16")
+
+
+def export_model(executor, description, output, *, name="model", version=None, dtype="float32"):
+    """Writes `OUTPUT/NAME/VERSION/` of a network as it is used, whole or not at all.
+
+    Batch norms are folded.
+
+    Args:
+        executor: `EarlyExit` or `Routing`.
+        description: what `ImageDataset.description` gives of the data it was trained on.
+        output, name, version: see `savedmodels.serving.model_folder.new_version`.
+        dtype: "float32" or "bfloat16".
+
+    Returns:
+        `(name, version)`.
+
+    Raises:
+        InputError: a description that is not of such a network, or an `output` that is not such a
+            folder.
+
+    Example:
+        >>> fast = ta.EarlyExit(model, [0.9, 0.8, 0.7])
+        >>> savedmodels.export_model(fast, data.description(), "served", name="digits")
+        ('digits', 1)
+    """
+    check_choice("dtype", dtype, DTYPES)
+    if isinstance(executor, Routing):
+        costs = branch_costs(executor.model)
+        rows = [
+            ResolutionRow(resolution, macs, accuracy_percent=None, share=None)
+            for resolution, macs in zip(costs.resolutions, costs.branch_macs, strict=True)
+        ]
+        folded = Routing(executor.model, networks=fold_drnet(executor.model, dtype=_policy(dtype)))
+        point = RoutingPoint(executor.resolutions)
+    else:
+        rows = [
+            AnytimeRow(cost.exit, cost.macs, cost.lazy_macs, cost.parameters, None)
+            for cost in profile(executor.model)
+        ]
+        point = executor.point
+        folded = EarlyExit(fold_batch_norm(executor.model, dtype=_policy(dtype)), point)
+    data = check_described(description, _num_classes(executor))
+    return _write(folded, rows, point, data, {}, output, name, version, dtype)
 
 
 def export_run(
@@ -43,10 +86,10 @@ def export_run(
         run_dir: directory of a finished run with a report.
         output, name, version: see `savedmodels.serving.model_folder.new_version`; a name of None
             is that of the run's folder.
-        budget_mmacs, accuracy_drop, thresholds: see
-            `savedmodels.operating_point.choose_operating_point`; a DRNet has none of them.
+        budget_mmacs, accuracy_drop, thresholds: see `choose_operating_point`; a DRNet has none of
+            them.
         dtype: "float32" or "bfloat16".
-        data_dir: see `savedmodels.description.describe_data`.
+        data_dir: where TFDS keeps data sets; None for where the run had them.
 
     Returns:
         `(name, version)`.
@@ -55,24 +98,32 @@ def export_run(
         InputError: an unfinished run or one without a report, thresholds that do not fit, or an
             `output` that is not such a folder.
     """
-    check_choice("dtype", dtype, ("float32", "bfloat16"))
-    config, model = load_finished_run(run_dir)
-    # Weights stay float32 in a network that is.
-    policy = None if dtype == "float32" else dtype
-    choice = {
-        "budget_mmacs": budget_mmacs,
-        "accuracy_drop": accuracy_drop,
-        "thresholds": thresholds,
-    }
-    parts = _resolutions if isinstance(model, DRNet) else _exits
-    data = describe_data(config, model, data_dir)
-    preprocessing = Preprocessing(
-        **{setting: value for setting, value in data.items() if setting != "class_names"}
+    check_choice("dtype", dtype, DTYPES)
+    run = Run(run_dir)
+    point = run.operating_point(
+        budget_mmacs=budget_mmacs, accuracy_drop=accuracy_drop, thresholds=thresholds
     )
-    signatures, sections, description = parts(
-        run_dir, model, preprocessing, data["class_names"], choice, policy
-    )
-    name = name or pathlib.Path(run_dir).resolve().name
+    rows, *_ = run.report()
+    data = run.description(data_dir=data_dir)
+    executor = run.executor(None if run.routes else point, dtype=_policy(dtype))
+    name = name or run.run_dir.resolve().name
+    return _write(executor, rows, point, data, run.config, output, name, version, dtype)
+
+
+def _write(executor, rows, point, data, config, output, name, version, dtype):
+    """Writes what `export_model` does of networks that are folded, and what is known of them.
+
+    Args:
+        rows: `AnytimeRow`s or `ResolutionRow`s, for the model card.
+        point: `OperatingPoint` or `RoutingPoint`.
+        data: what `describe_data` gives.
+        config: settings of the run, for the model card; empty where there was none.
+    """
+    parts = (resolution_signatures, resolution_sections)
+    if isinstance(executor, EarlyExit):
+        parts = (exit_signatures, exit_sections)
+    signatures_of, sections_of = parts
+    signatures = signatures_of(executor, Preprocessing.of(data), data["class_names"])
     with new_version(output, name, version) as (folder, version):
         _write_saved_model(folder, signatures)
         loaded = tf.saved_model.load(str(folder)).signatures
@@ -82,45 +133,28 @@ def export_run(
         )
         write_description(
             folder / EXTRA_ASSETS,
-            {"name": name, "version": version, "dtype": dtype, **description, **data},
+            {"name": name, "version": version, "dtype": dtype, **point.description(), **data},
         )
         card = model_card(
             title=f"{name}, version {version}",
             config=config,
             data=data,
             dtype=dtype,
-            sections=sections,
+            sections=sections_of(rows, point),
             signatures=loaded,
         )
         (folder / "model_card.md").write_text(card, encoding="utf-8")
     return name, version
 
 
-def _exits(run_dir, model, preprocessing, class_names, choice, policy):
-    """Signatures, sections of the card, and description of a network with exits."""
-    anytime_table, budget_table = read_exit_report(run_dir, len(model.outputs))
-    point = choose_operating_point(anytime_table, budget_table, **choice)
-    signatures = exit_signatures(
-        fold_batch_norm(model, dtype=policy),
-        preprocessing,
-        point.thresholds,
-        class_names,
-        measure=point.measure,
-    )
-    sections = exit_sections(anytime_table, point)
-    return signatures, sections, point.description()
+def _policy(dtype):
+    """The dtype policy of folded networks; weights stay float32 in a network that is."""
+    return None if dtype == "float32" else dtype
 
 
-def _resolutions(run_dir, model, preprocessing, class_names, choice, policy):
-    """Signatures, sections of the card, and description of a DRNet."""
-    check_no_operating_point(**choice)
-    signatures = resolution_signatures(
-        model, fold_drnet(model, dtype=policy), preprocessing, class_names
-    )
-    sections = resolution_sections(
-        read_report(run_dir, "resolutions"), read_report(run_dir, "comparison")
-    )
-    return signatures, sections, {"resolutions": list(model.resolutions)}
+def _num_classes(executor):
+    model = executor.branches[0] if isinstance(executor, Routing) else executor.model
+    return model.outputs[0].shape[-1]
 
 
 def _write_saved_model(folder, signatures):

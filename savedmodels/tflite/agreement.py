@@ -3,8 +3,8 @@
 import numpy as np
 
 from tf_adaptive.errors import InputError
-from tf_adaptive.models.drnet import logits_at
 from tf_adaptive.reports.logits import collect_logits, percent
+from tf_adaptive.routing.dispatch import logits_at
 
 from .answer import softmax
 

@@ -1,4 +1,4 @@
-"""A finished run as a folder of TFLite files, and how well they agree with it."""
+"""A network as a folder of TFLite files, and how well they agree with it."""
 
 import dataclasses
 import functools
@@ -8,18 +8,13 @@ from tf_adaptive.compression.folding import fold_batch_norm
 from tf_adaptive.compression.quantization import is_quantized
 from tf_adaptive.data.calibration import read_calibration_images
 from tf_adaptive.errors import InputError, check_choice, check_whole
+from tf_adaptive.exits.operating_point import check_no_operating_point
 from tf_adaptive.exits.stages import split_stages
-from tf_adaptive.models.drnet import DRNet
 from tf_adaptive.reports.files import put_in_place
-from tf_adaptive.runs.dataset import load_run_dataset
-from tf_adaptive.runs.directory import load_finished_run
+from tf_adaptive.routing.dispatch import Routing
+from tf_adaptive.runs.run import Run
 
-from ..description import describe_data, write_description
-from ..operating_point import (
-    check_no_operating_point,
-    choose_operating_point,
-    read_exit_report,
-)
+from ..description import check_described, write_description
 from .agreement import (
     LEAST_AGREEMENT_PERCENT,
     agreement_of_exits,
@@ -46,6 +41,60 @@ from .resolution_signatures import (
 _TEST_IMAGES = 1000
 
 
+def convert_model(
+    executor,
+    dataset,
+    output,
+    *,
+    precision="float32",
+    single_file=False,
+    test_images=None,
+    least_agreement=None,
+    calibration_images=100,
+):
+    """Converts a network as it is used to TFLite, whole or not at all.
+
+    Args:
+        executor: `EarlyExit` or `Routing`.
+        dataset: `ImageDataset` of what the network was trained on.
+        output, precision, single_file, test_images, least_agreement, calibration_images: see
+            `convert_run`.
+
+    Returns:
+        The rows of `agreement.csv`, see `convert_run`.
+
+    Raises:
+        InputError: see `convert_run`.
+
+    Example:
+        >>> fast = ta.EarlyExit(model, [0.9, 0.8, 0.7])
+        >>> rows = savedmodels.convert_model(fast, data, "tflite", test_images=20)
+        >>> [row["exit"] for row in rows]
+        [1, 2, 3, 4]
+    """
+    least_agreement = _check_arguments(output, precision, least_agreement, calibration_images)
+    model = executor.model
+    if isinstance(executor, Routing):
+        network = _resolutions(model, shared_weights=single_file)
+        num_classes = model.branches[0].outputs[0].shape[-1]
+    else:
+        _check_ranges(model, precision)
+        network = _exits(model, executor.point)
+        num_classes = model.outputs[0].shape[-1]
+    return _convert(
+        network,
+        model,
+        check_described(dataset.description(), num_classes),
+        dataset,
+        output,
+        precision=precision,
+        single_file=single_file,
+        test_images=test_images,
+        least_agreement=least_agreement,
+        calibration_images=calibration_images,
+    )
+
+
 def convert_run(
     run_dir,
     output,
@@ -67,8 +116,8 @@ def convert_run(
         output: the folder: new, empty, or one that this function wrote, which is replaced. It gets
             the .tflite files, `description.json` and `agreement.csv`.
         precision, single_file: see `savedmodels.tflite.files.write_files`.
-        budget_mmacs, accuracy_drop, thresholds: see
-            `savedmodels.operating_point.choose_operating_point`; a DRNet has none of them.
+        budget_mmacs, accuracy_drop, thresholds: see `choose_operating_point`; a DRNet has none of
+            them.
         test_images: how many test images to compare on; None for 1,000, or all of fewer.
         least_agreement: percent of them on which both must say the same; None for
             `LEAST_AGREEMENT_PERCENT` of the precision.
@@ -87,6 +136,35 @@ def convert_run(
             thresholds that do not fit, an `output` with something else in it, a network that TFLite
             cannot hold, or one whose conversion agrees on fewer images.
     """
+    least_agreement = _check_arguments(output, precision, least_agreement, calibration_images)
+    run = Run(run_dir)
+    if run.routes:
+        check_no_operating_point(
+            budget_mmacs=budget_mmacs, accuracy_drop=accuracy_drop, thresholds=thresholds
+        )
+        network = _resolutions(run.model, shared_weights=single_file)
+    else:
+        _check_ranges(run.model, precision)
+        point = run.operating_point(
+            budget_mmacs=budget_mmacs, accuracy_drop=accuracy_drop, thresholds=thresholds
+        )
+        network = _exits(run.model, point)
+    return _convert(
+        network,
+        run.model,
+        run.description(data_dir=data_dir),
+        run.dataset(data_dir=data_dir),
+        output,
+        precision=precision,
+        single_file=single_file,
+        test_images=test_images,
+        least_agreement=least_agreement,
+        calibration_images=calibration_images,
+    )
+
+
+def _check_arguments(output, precision, least_agreement, calibration_images):
+    """Refuses what can be refused before anything is loaded; gives the least agreement."""
     check_choice("precision", precision, PRECISIONS)
     check_whole("calibration_images", calibration_images, least=1)
     if least_agreement is None:
@@ -94,34 +172,48 @@ def convert_run(
     if not 0 <= least_agreement <= 100:
         raise InputError(
             "`least_agreement` must be from 0 to 100 percent. "
-            f"Received: least_agreement={least_agreement}"
+            f"Received: least_agreement={least_agreement}."
         )
     check_output(output)
-    config, model = load_finished_run(run_dir)
-    has_ranges = is_quantized(model)
-    if has_ranges and precision != "int8":
+    return least_agreement
+
+
+def _check_ranges(model, precision):
+    """Refuses another precision for a network that has the ranges of 8 bits."""
+    if is_quantized(model) and precision != "int8":
         raise InputError(
             "`precision` must be int8 for a run of trainers.train_quantized, whose network "
-            f"computes with 8 bits. Received: precision={precision!r}"
+            f"computes with 8 bits. Received: precision={precision!r}."
         )
-    choice = {
-        "budget_mmacs": budget_mmacs,
-        "accuracy_drop": accuracy_drop,
-        "thresholds": thresholds,
-    }
-    if isinstance(model, DRNet):
-        check_no_operating_point(**choice)
-        network = _resolutions(model, shared_weights=single_file)
-    else:
-        network = _exits(run_dir, model, choice)
-    data = describe_data(config, model, data_dir)
-    dataset = load_run_dataset(config, data_dir=data_dir)
+
+
+def _convert(
+    network,
+    model,
+    data,
+    dataset,
+    output,
+    *,
+    precision,
+    single_file,
+    test_images,
+    least_agreement,
+    calibration_images,
+):
+    """Converts what `convert_run` and `convert_model` name.
+
+    Args:
+        network: `_Network`.
+        model: whose answers it must agree with.
+        data: what `describe_data` gives.
+        dataset: `ImageDataset`.
+    """
     size = dataset.sizes["test"]
     if test_images is None:
         test_images = min(_TEST_IMAGES, size)
     check_whole("test_images", test_images, least=1, most=size)
     samples = None
-    if precision == "int8" and not has_ranges:
+    if precision == "int8" and not network.has_ranges:
         samples = network.samples(read_calibration_images(dataset, calibration_images))
     with folder_replaced_whole(output) as folder:
         files = write_files(
@@ -157,6 +249,7 @@ class _Network:
         parts: what the runner must know of each signature, in the order of the agreement's rows.
         description: from these, with their files, to what `description.json` holds.
         agreement: `agreement_of_exits` or `agreement_of_resolutions`.
+        has_ranges: whether it has the ranges of 8 bits already.
     """
 
     signatures: dict
@@ -164,18 +257,19 @@ class _Network:
     parts: list
     description: Callable
     agreement: Callable
+    has_ranges: bool = False
 
 
-def _exits(run_dir, model, choice):
+def _exits(model, point):
     # TFLite has no bfloat16.
     stages = split_stages(fold_batch_norm(model, dtype="float32"))
-    point = choose_operating_point(*read_exit_report(run_dir, len(stages)), **choice)
     return _Network(
         signatures=stage_signatures(stages),
         samples=functools.partial(stage_samples, stages),
         parts=stage_parts(stages),
         description=lambda parts: {"stages": parts, **point.description()},
         agreement=agreement_of_exits,
+        has_ranges=is_quantized(model),
     )
 
 

@@ -5,6 +5,7 @@ import time
 import numpy as np
 
 from tf_adaptive.errors import InputError
+from tf_adaptive.exits.operating_point import OperatingPoint
 from tf_adaptive.exits.thresholds import check_thresholds
 
 from .answer import softmax
@@ -54,12 +55,12 @@ class StagedRunner:
             raise InputError(
                 f"`thresholds` in {self._network.path} must be {self.num_exits - 1} numbers, one "
                 f"for each of the {self.num_exits} stages but the last. "
-                f"Received: {description['thresholds']}"
+                f"Received: {description['thresholds']}."
             )
-        if thresholds is None:
-            thresholds = description["thresholds"]
-        self.thresholds = check_thresholds(thresholds, self.num_exits)
-        self._measure = description["measure"]
+        point = OperatingPoint.from_description(description, self.num_exits)
+        self._measure, self.thresholds = point.measure, point.thresholds
+        if thresholds is not None:
+            self.thresholds = check_thresholds(thresholds, self.num_exits)
         # Of each loaded stage, what runs it and gives its logits.
         self._run = [self._network.load(self._stages[0])]
 

@@ -1,7 +1,8 @@
 """What runs a converted network, whichever it is."""
 
+from tf_adaptive.exits.operating_point import check_no_operating_point
+
 from ..description import read_description
-from ..operating_point import check_no_operating_point
 from .exit_runner import StagedRunner
 from .resolution_runner import ResolutionRunner
 

@@ -7,7 +7,7 @@ import tensorflow as tf
 from tf_adaptive.compression.folding import fold_batch_norm
 from tf_adaptive.graph.calls import calls_before, open_nested, run_calls
 from tf_adaptive.layers import ConvUnit
-from tf_adaptive.models.drnet import logits_at
+from tf_adaptive.routing.dispatch import logits_at
 
 _PREDICTOR = "predict_resolution"
 

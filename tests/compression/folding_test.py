@@ -4,12 +4,12 @@ import pytest
 import tensorflow as tf
 from keras import layers
 
-from savedmodels.serving.resolution_signatures import fold_drnet
 from tests.models.network_checks import with_statistics
 from tests.random_graphs import random_images, random_model
 from tests.tiny_networks import tiny_collaborating, tiny_msdnet, tiny_ranet
 from tests.training.tiny_drnet import tiny_drnet
 from tf_adaptive import ResNet, fold_batch_norm, split_stages
+from tf_adaptive.compression.folding import fold_drnet
 from tf_adaptive.errors import InputError
 from tf_adaptive.exits.costs import profile
 from tf_adaptive.layers import BatchNormalization, ConvUnit

@@ -10,9 +10,9 @@ import PIL.ImageOps
 import pytest
 import tensorflow as tf
 
-from savedmodels.preprocessing import Preprocessing
 from tf_adaptive.data import decoding, load_dataset
 from tf_adaptive.data.decoding import AS_SEEN, AS_STORED, MAX_PIXELS, decode
+from tf_adaptive.data.preprocessing import Preprocessing
 from tf_adaptive.errors import InputError
 
 HEIGHT, WIDTH = 21, 14

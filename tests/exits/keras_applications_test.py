@@ -7,11 +7,11 @@ import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
 
 import tf_adaptive as ta
-from savedmodels.preprocessing import Preprocessing
 from savedmodels.serving.exit_signatures import exit_signatures
 from savedmodels.tflite.exit_signatures import stage_parts, stage_samples, stage_signatures
 from savedmodels.tflite.files import converted, write_files, write_saved_model
 from tests.bounds import apart, relative_error
+from tf_adaptive.data.preprocessing import Preprocessing
 from tf_adaptive.exits.thresholds import choose_exits, confidence_scores
 
 # Mega-MACs and the size of the images they are for, by Simonyan and Zisserman 2014's VGG-16 as

@@ -10,7 +10,7 @@ from PIL import Image
 from tf_adaptive.errors import InputError
 from tf_adaptive.exits import plots
 from tf_adaptive.exits.evaluation import anytime, budgeted, confidences_of_exits
-from tf_adaptive.exits.report import write_report
+from tf_adaptive.exits.report import ExitReport, rows_of_tables
 from tf_adaptive.exits.thresholds import choose_exits
 
 FILES = [
@@ -38,19 +38,22 @@ def pictures(indices):
     return [np.full((8, 8, 1), index % 256, "uint8") for index in indices]
 
 
-VALIDATION_LOGITS, _ = random_logits(90, seed=0)
+VALIDATION_LOGITS, VALIDATION_LABELS = random_logits(90, seed=0)
 TEST_LOGITS, TEST_LABELS = random_logits(200, seed=1)
 
 
 def write(directory, **changes):
     arguments = {
         "validation_logits": VALIDATION_LOGITS,
+        "validation_labels": VALIDATION_LABELS,
         "test_logits": TEST_LOGITS,
         "test_labels": TEST_LABELS,
         "costs": COSTS,
         "pictures": pictures,
     }
-    return write_report(directory, **{**arguments, **changes})
+    report = ExitReport(**{**arguments, **changes})
+    report.write(directory)
+    return report
 
 
 @pytest.fixture(scope="module")
@@ -75,32 +78,67 @@ def test_report_holds_its_files_and_nothing_else(report):
                 assert len(np.unique(np.asarray(image.convert("L")))) > 20
 
 
-def test_report_gives_back_the_rows_of_the_evaluation(report):
-    _, (anytime_rows, budget_rows) = report
-    assert anytime_rows == anytime(TEST_LOGITS, TEST_LABELS, COSTS)
-    assert budget_rows == budgeted(VALIDATION_LOGITS, TEST_LOGITS, TEST_LABELS, COSTS)
+def test_report_has_the_rows_of_the_evaluation(report):
+    _, written = report
+    validation = {"validation_labels": VALIDATION_LABELS}
+    assert written.anytime == anytime(
+        TEST_LOGITS, TEST_LABELS, COSTS, validation_logits=VALIDATION_LOGITS, **validation
+    )
+    assert written.budgets == budgeted(
+        VALIDATION_LOGITS, TEST_LOGITS, TEST_LABELS, COSTS, **validation
+    )
+
+
+def test_tables_read_back_as_rows(report):
+    directory, written = report
+    tables = [read_csv(directory / f"{name}.csv") for name in ("anytime", "budgeted")]
+    anytime_rows, budget_rows, measure = rows_of_tables(*tables)
+    assert measure == "max_probability"
+    for ours, theirs in zip(
+        [*anytime_rows, *budget_rows], [*written.anytime, *written.budgets], strict=True
+    ):
+        for name, value in vars(theirs).items():
+            assert getattr(ours, name) == pytest.approx(value, abs=1e-4), name
+    assert [row.thresholds for row in budget_rows] == [row.thresholds for row in written.budgets]
+
+
+def test_a_point_is_chosen_in_validation_and_measured_on_the_test_images(report):
+    _, written = report
+    point = written.operating_point(accuracy_drop=10.0)
+    last = 100 * np.mean(VALIDATION_LOGITS[-1].argmax(-1) == VALIDATION_LABELS)
+    accurate = [row for row in written.budgets if row.validation_accuracy_percent >= last - 10]
+    row = min(accurate, key=lambda row: row.validation_mean_macs)
+    assert (point.accuracy_percent, point.mean_macs) == (row.accuracy_percent, row.mean_macs)
+    np.testing.assert_array_equal(point.thresholds, row.thresholds)
+    # The same thresholds, given by hand, are measured to give the same.
+    given = written.operating_point(thresholds=row.thresholds)
+    assert given.accuracy_percent == pytest.approx(row.accuracy_percent)
+    assert (given.mean_macs, given.chosen) == (row.mean_macs, "given by hand")
+    assert given.shares == pytest.approx(row.shares)
 
 
 def test_anytime_csv_reads_back(report):
-    directory, (anytime_rows, _) = report
+    directory, written = report
     lines = read_csv(directory / "anytime.csv")
-    assert list(lines[0]) == ["exit", "macs", "lazy_macs", "parameters", "accuracy_percent"]
+    columns = "exit macs lazy_macs parameters accuracy_percent validation_accuracy_percent"
+    assert list(lines[0]) == columns.split()
     assert len(lines) == 3
-    for line, row in zip(lines, anytime_rows, strict=True):
+    for line, row in zip(lines, written.anytime, strict=True):
         for column in ("exit", "macs", "lazy_macs", "parameters"):
             assert int(line[column]) == getattr(row, column)
         assert float(line["accuracy_percent"]) == pytest.approx(row.accuracy_percent, abs=1e-4)
 
 
 def test_budgeted_csv_reads_back(report):
-    directory, (_, budget_rows) = report
+    directory, written = report
     lines = read_csv(directory / "budgeted.csv")
     columns = (
-        "p measure mean_macs mean_lazy_macs accuracy_percent share_exit_1 share_exit_2 share_exit_3"
+        "p measure mean_macs mean_lazy_macs accuracy_percent validation_mean_macs "
+        "validation_accuracy_percent share_exit_1 share_exit_2 share_exit_3"
     )
     assert list(lines[0]) == [*columns.split(), "threshold_exit_1", "threshold_exit_2"]
     assert len(lines) == 39
-    for line, row in zip(lines, budget_rows, strict=True):
+    for line, row in zip(lines, written.budgets, strict=True):
         assert float(line["p"]) == row.p
         assert int(line["mean_macs"]) == row.mean_macs
         assert int(line["mean_lazy_macs"]) == row.mean_lazy_macs
@@ -120,13 +158,14 @@ def test_report_shows_images_of_the_cheapest_budget_within_half_a_point(tmp_path
         return Figure()
 
     monkeypatch.setattr(plots, "first_and_last_exit", record)
-    anytime_rows, budget_rows = write(tmp_path / "report")
-    wanted = anytime_rows[-1].accuracy_percent - 0.5
+    written = write(tmp_path / "report")
+    wanted = written.anytime[-1].validation_accuracy_percent - 0.5
     budget = min(
-        (row for row in budget_rows if row.accuracy_percent >= wanted),
-        key=lambda row: row.mean_macs,
-        default=max(budget_rows, key=lambda row: row.accuracy_percent),
+        (row for row in written.budgets if row.validation_accuracy_percent >= wanted),
+        key=lambda row: row.validation_mean_macs,
+        default=max(written.budgets, key=lambda row: row.validation_accuracy_percent),
     )
+    assert budget is written.near_last_exit
     assert f"{budget.mean_macs / 1e6:.1f} million MACs" in seen["title"]
     assert f"p = {budget.p:g}" in seen["title"]
     assert seen["class_names"] == ["0", "1", "2", "3"]
@@ -155,13 +194,13 @@ def test_report_where_all_leave_at_the_first_exit(tmp_path, factor):
     test_logits, validation_logits = TEST_LOGITS.copy(), VALIDATION_LOGITS * scale
     test_logits[0] = first_exit * factor
     validation_logits[0] = np.eye(4, dtype="float32")[np.zeros(90, int)] * factor
-    _, budget_rows = write(tmp_path, test_logits=test_logits, validation_logits=validation_logits)
-    assert {row.shares for row in budget_rows} == {(1.0, 0.0, 0.0)}
+    written = write(tmp_path, test_logits=test_logits, validation_logits=validation_logits)
+    assert {row.shares for row in written.budgets} == {(1.0, 0.0, 0.0)}
     assert sorted(os.listdir(tmp_path)) == FILES
 
 
 def test_report_of_one_exit(tmp_path):
-    anytime_rows, budget_rows = write(
+    written = write(
         tmp_path,
         validation_logits=VALIDATION_LOGITS[:1],
         test_logits=TEST_LOGITS[:1],
@@ -170,6 +209,7 @@ def test_report_of_one_exit(tmp_path):
     assert sorted(os.listdir(tmp_path)) == ["anytime.csv", "budgeted.csv"]
     (row,) = read_csv(tmp_path / "anytime.csv")
     accuracy = 100 * np.mean(TEST_LOGITS[0].argmax(-1) == TEST_LABELS)
+    validation_accuracy = 100 * np.mean(VALIDATION_LOGITS[0].argmax(-1) == VALIDATION_LABELS)
     assert (row["exit"], row["macs"]) == ("1", str(COSTS[0].macs))
     assert float(row["accuracy_percent"]) == pytest.approx(accuracy, abs=1e-4)
     (row,) = read_csv(tmp_path / "budgeted.csv")
@@ -179,9 +219,11 @@ def test_report_of_one_exit(tmp_path):
         "mean_macs": str(COSTS[0].macs),
         "mean_lazy_macs": str(COSTS[0].lazy_macs),
         "accuracy_percent": f"{accuracy:.4f}",
+        "validation_mean_macs": str(COSTS[0].macs),
+        "validation_accuracy_percent": f"{validation_accuracy:.4f}",
         "share_exit_1": "1.000000",
     }
-    assert (len(anytime_rows), len(budget_rows)) == (1, 1)
+    assert (len(written.anytime), len(written.budgets)) == (1, 1)
 
 
 def test_report_replaces_a_former_one_and_leaves_other_files(tmp_path):

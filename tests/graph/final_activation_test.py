@@ -4,10 +4,10 @@ import pytest
 import tensorflow as tf
 from keras import layers
 
-from savedmodels.preprocessing import Preprocessing
 from savedmodels.serving.exit_signatures import exit_signatures
 from tests.bounds import ROUNDING, apart
 from tf_adaptive import EarlyExit, InputError
+from tf_adaptive.data.preprocessing import Preprocessing
 from tf_adaptive.graph.calls import calls_before
 from tf_adaptive.graph.final_activation import (
     exits_as_logits,

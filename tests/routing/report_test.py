@@ -9,7 +9,7 @@ from PIL import Image
 from tf_adaptive.errors import InputError
 from tf_adaptive.routing import plots
 from tf_adaptive.routing.evaluation import compare_choices
-from tf_adaptive.routing.report import write_resolution_report
+from tf_adaptive.routing.report import RoutingReport, rows_of_tables
 
 FILES = [
     "accuracy_against_mean_macs.png",
@@ -42,7 +42,9 @@ def pictures(indices):
 
 
 def write(directory, **changes):
-    return write_resolution_report(directory, **{**NETWORK, "pictures": pictures, **changes})
+    report = RoutingReport(**{**NETWORK, "pictures": pictures, **changes})
+    report.write(directory)
+    return report
 
 
 def read_csv(path):
@@ -57,9 +59,9 @@ def report(tmp_path_factory):
 
 
 def test_report_holds_its_files_and_nothing_else(report):
-    directory, rows = report
+    directory, written = report
     assert sorted(os.listdir(directory)) == ALL_FILES
-    assert rows == compare_choices(**NETWORK)
+    assert (written.resolutions, written.choices) == compare_choices(**NETWORK)
     for name in ALL_FILES:
         if name.endswith(".png"):
             with Image.open(directory / name) as image:
@@ -69,12 +71,12 @@ def test_report_holds_its_files_and_nothing_else(report):
 
 
 def test_tables_read_back(report):
-    directory, (resolution_rows, choice_rows) = report
+    directory, written = report
     lines = read_csv(directory / "resolutions.csv")
     columns = "resolution macs accuracy_percent router_share milliseconds_per_image"
     assert list(lines[0]) == columns.split()
     assert [float(line["milliseconds_per_image"]) for line in lines] == [4.0, 2.0, 1.25]
-    for line, row in zip(lines, resolution_rows, strict=True):
+    for line, row in zip(lines, written.resolutions, strict=True):
         assert (int(line["resolution"]), int(line["macs"])) == (row.resolution, row.macs)
         assert float(line["accuracy_percent"]) == pytest.approx(row.accuracy_percent, abs=1e-4)
         assert float(line["router_share"]) == pytest.approx(row.share, abs=1e-6)
@@ -85,13 +87,28 @@ def test_tables_read_back(report):
     assert list(lines[0]) == [*columns.split(), *shares, "milliseconds_per_image"]
     assert [line["choice"] for line in lines] == ["router", "random"]
     assert [line["milliseconds_per_image"] for line in lines] == ["2.5000", ""]
-    for line, row in zip(lines, choice_rows, strict=True):
+    for line, row in zip(lines, written.choices, strict=True):
         assert int(line["mean_macs"]) == row.mean_macs
         for column in ("accuracy_percent", "deviation_points", "line_percent"):
             assert float(line[column]) == pytest.approx(getattr(row, column), abs=1e-4)
         above = row.accuracy_percent - row.line_percent
         assert float(line["above_line_points"]) == pytest.approx(above, abs=1e-4)
         assert [float(line[share]) for share in shares] == pytest.approx(row.shares, abs=1e-6)
+
+
+def test_the_choice_reads_back_as_a_point(report):
+    directory, written = report
+    tables = [read_csv(directory / f"{name}.csv") for name in ("resolutions", "comparison")]
+    rows, point = rows_of_tables(*tables)
+    expected = written.operating_point()
+    assert point.resolutions == expected.resolutions == (96, 72, 48)
+    assert point.mean_macs == expected.mean_macs == written.choices[0].mean_macs
+    assert point.accuracy_percent == pytest.approx(expected.accuracy_percent, abs=1e-4)
+    assert point.shares == pytest.approx(expected.shares, abs=1e-6)
+    assert [row.macs for row in rows] == NETWORK["branch_macs"]
+    assert point.description()["resolutions"] == [96, 72, 48]
+    with pytest.raises(InputError, match="run trainers.evaluate again"):
+        rows_of_tables(tables[0], tables[1][1:])
 
 
 def test_images_are_spaced_evenly_and_captioned_with_their_resolutions_prediction(
@@ -104,7 +121,7 @@ def test_images_are_spaced_evenly_and_captioned_with_their_resolutions_predictio
         return Figure()
 
     monkeypatch.setattr(plots, "images_per_resolution", record)
-    _, (router, _) = write(tmp_path)
+    router, _ = write(tmp_path).choices
     assert f"{router.mean_macs / 1e6:.1f} million" in seen["title"]
     assert f"accuracy {router.accuracy_percent:.1f} %" in seen["title"]
     assert seen["class_names"] == ["0", "1", "2", "3"]
@@ -126,9 +143,10 @@ def test_images_are_spaced_evenly_and_captioned_with_their_resolutions_predictio
 
 
 def test_a_resolution_that_nobody_needs(tmp_path):
-    rows, (router, _) = write(tmp_path, choices=np.full(90, 2))
+    report = write(tmp_path, choices=np.full(90, 2))
+    router, _ = report.choices
     assert router.shares == (0.0, 0.0, 1.0)
-    assert router.accuracy_percent == pytest.approx(rows[2].accuracy_percent)
+    assert router.accuracy_percent == pytest.approx(report.resolutions[2].accuracy_percent)
     assert sorted(os.listdir(tmp_path)) == FILES
 
 

@@ -3,8 +3,9 @@ import math
 
 import pytest
 
-from savedmodels.description import describe_data, read_description, write_description
+from savedmodels.description import check_described, read_description, write_description
 from tf_adaptive import InputError
+from tf_adaptive.runs.dataset import describe_data
 from tf_adaptive.runs.directory import load_finished_run
 
 DATA = {
@@ -20,14 +21,14 @@ DESCRIPTION = {**DATA, "measure": "entropy", "thresholds": [0.5]}
 
 
 def test_the_settings_of_a_run_describe_its_data(finished_run):
-    config, model = load_finished_run(finished_run)
-    described = describe_data(config, model)
+    config, _ = load_finished_run(finished_run)
+    described = describe_data(config, 10)
     assert described == {name: config[name] for name in DATA}
     assert described["image_shape"] == [24, 24, 1]
     for name in DATA:
         del config[name]
     former = {**described, "picture_reading": "as_stored"}
-    assert describe_data(config, model) == former
+    assert describe_data(config, 10) == former
 
 
 def test_a_description_is_read_as_it_was_written(tmp_path):
@@ -107,3 +108,15 @@ def test_refuses_a_list(tmp_path):
     (tmp_path / "description.json").write_text(json.dumps([DESCRIPTION]))
     with pytest.raises(InputError, match="which has no 'class_names'"):
         read_description(tmp_path, FIELDS)
+
+
+def test_a_data_set_s_own_words_are_checked():
+    described = {**DATA, "sizes": {"train": 3}}
+    assert check_described(described, len(DATA["class_names"])) == DATA
+    with pytest.raises(InputError, match="`class_names` must hold a name for each of the 5"):
+        check_described(described, 5)
+    with pytest.raises(InputError, match="`std` in `description` must be a list of finite numbers"):
+        check_described({**described, "std": [0.0]}, len(DATA["class_names"]))
+    del described["mean"]
+    with pytest.raises(InputError, match="must be what the `description`.* one without mean"):
+        check_described(described, len(DATA["class_names"]))

@@ -86,6 +86,25 @@ def fold_batch_norm(model, *, dtype=None):
     return folded
 
 
+def fold_drnet(model, *, dtype=None):
+    """The networks of a DRNet, each with its batch norms folded.
+
+    What the branches shared is each branch's own then: a batch norm changes the kernel it is folded
+    into.
+
+    Args:
+        model: `tf_adaptive.DRNet`.
+        dtype: as for `fold_batch_norm`.
+
+    Returns:
+        `(predictor, branches)`: a functional model, and a list of one per resolution.
+    """
+    predictor, *branches = (
+        fold_batch_norm(network, dtype=dtype) for network in (model.predictor, *model.branches)
+    )
+    return predictor, branches
+
+
 def _check_same_answers(model, folded):
     """Refuses a folded network that does not answer as its model does."""
     rng = np.random.default_rng(0)

@@ -24,6 +24,8 @@ class ImageDataset:
         picture_reading: how files are read, "as_seen" or "as_stored", see
             `tf_adaptive.data.decoding.decode`; for images in memory, those that a network trained
             on them is shown.
+        settings: what it was loaded by, the arguments of `load_dataset` but for the seed; None for
+            one that was made in another way.
         num_classes: int.
         image_shape: `(height, width, channels)`.
         center_crop: whether evaluation sees the centre of an image (`resized_center_crop`) and
@@ -33,6 +35,7 @@ class ImageDataset:
 
     def __init__(self, *, name, class_names, mean, std, train, validation, test):
         self.name = name
+        self.settings = None
         self.class_names = tuple(class_names)
         self.num_classes = len(self.class_names)
         self.image_shape = train.image_shape

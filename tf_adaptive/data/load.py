@@ -57,6 +57,11 @@ def load_dataset(
 
     Raises:
         InputError: an unknown name, data that cannot be had, or an argument out of range.
+
+    Example:
+        >>> data = ta.load_dataset("digits")
+        >>> data.image_shape, data.num_classes
+        ((24, 24, 1), 10)
     """
     if not isinstance(dataset, str):
         raise InputError(f"`dataset` must be a string. Received: dataset={dataset!r}.")
@@ -98,4 +103,13 @@ def load_dataset(
         )
     # Images in memory come from no files, but a network trained on them is shown some.
     loaded.picture_reading = picture_reading
+    loaded.settings = {
+        "dataset": dataset,
+        "data_dir": data_dir,
+        "image_size": image_size,
+        "train_size": train_size,
+        "validation_size": validation_size,
+        "evaluation_split": evaluation_split,
+        "picture_reading": picture_reading,
+    }
     return loaded

@@ -1,13 +1,14 @@
 """Runs a batch through the stages and drops each sample as soon as it is done."""
 
 import keras
-import numpy as np
 import tensorflow as tf
 
-from tf_adaptive.errors import InputError, check_choice, check_whole
+from tf_adaptive.errors import InputError, check_choice
+from tf_adaptive.exits.operating_point import OperatingPoint
 from tf_adaptive.exits.stages import check_cheapest_first, split_stages
 from tf_adaptive.exits.thresholds import MEASURES, check_thresholds, confidence_scores
-from tf_adaptive.images import are_finite, checked_images
+from tf_adaptive.graph.final_activation import exits_as_logits
+from tf_adaptive.images import are_finite, checked_images, count_of, in_batches, joined
 
 
 class EarlyExit:
@@ -22,25 +23,42 @@ class EarlyExit:
 
     Args:
         model: functional `keras.Model` with K exits, as `split_stages` takes.
-        thresholds: K − 1 numbers in [0, 1].
-        measure: confidence of `tf_adaptive.exits.thresholds.confidence_scores`.
+        thresholds: an `OperatingPoint`, or K − 1 numbers in [0, 1].
+        measure: confidence of `confidence_scores`; None for that of the operating point, or
+            "max_probability".
+
+    Attributes:
+        model: as given, but for what made probabilities of its logits.
+        measure: of the thresholds.
+        stages: the model's `Stage`s.
+        point: the `OperatingPoint`.
+        thresholds: float32 `(K − 1,)`.
 
     Raises:
         InputError: what `split_stages` raises; exits with the dearest first; thresholds of the
-            wrong number, outside [0, 1] or NaN; an unknown measure.
+            wrong number, outside [0, 1] or NaN; an unknown measure, or another than the operating
+            point's.
+
+    Example:
+        >>> fast = ta.EarlyExit(model, [0.9, 0.8, 0.7])
+        >>> answer = fast(images)
+        >>> sorted(answer)
+        ['class', 'confidence', 'exit', 'probabilities']
+        >>> fast.predict(data.batches("test", 64))["exit"].shape
+        (360,)
     """
 
-    def __init__(self, model, thresholds, *, measure="max_probability"):
-        check_choice("measure", measure, MEASURES)
-        self.stages = split_stages(model)
-        check_cheapest_first(model)
-        self.thresholds = check_thresholds(thresholds, len(self.stages))
-        self.measure = measure
+    def __init__(self, model, thresholds, *, measure=None):
+        self.model = exits_as_logits(model)
+        self.stages = split_stages(self.model)
+        check_cheapest_first(self.model)
+        self.point = _point(thresholds, measure, len(self.stages))
+        self.thresholds, self.measure = self.point.thresholds, self.point.measure
         self._input_specs = [
             tf.TensorSpec((None, *tensor.shape[1:]), tensor.dtype) for tensor in model.inputs
         ]
         self._num_classes = model.outputs[0].shape[-1]
-        self._run = tf.function(self._run_at_own_thresholds, input_signature=self._input_specs)
+        self._run = tf.function(lambda *inputs: self.run(inputs), input_signature=self._input_specs)
 
     def __call__(self, images):
         """Classifies a batch.
@@ -58,7 +76,7 @@ class EarlyExit:
             InputError: images of the wrong rank, dtype, size or channel count, with NaN or
                 infinite pixels, or not as many in every input.
         """
-        _count(images)
+        count_of(images)
         names = self.stages[0].takes
         if isinstance(images, dict):
             images = [images[name] for name in names if name in images]
@@ -85,35 +103,22 @@ class EarlyExit:
             InputError: as `__call__`; a batch size that is no whole number from 1 on; no
                 batches.
         """
-        if isinstance(images, tf.data.Dataset):
-            has_labels = isinstance(images.element_spec, tuple) and len(images.element_spec) > 1
-            batches = (element[0] if has_labels else element for element in images)
-        else:
-            check_whole("batch_size", batch_size, least=1)
-            # An empty array is one empty batch, so that its answer has its shapes.
-            batches = (
-                _rows(images, start, start + batch_size)
-                for start in range(0, max(1, _count(images)), batch_size)
-            )
-        answers = [self(batch) for batch in batches]
-        if not answers:
-            raise InputError("`images` must hold at least one batch. Received: an empty data set")
-        return {
-            name: np.concatenate([answer[name].numpy() for answer in answers])
-            for name in ("class", "probabilities", "confidence", "exit")
-        }
+        return joined(map(self, in_batches(images, batch_size)))
 
-    def run(self, inputs, thresholds):
+    def run(self, inputs, thresholds=None):
         """What `__call__` runs, for a graph that it is to be part of.
 
         Args:
             inputs: list of tensors, one per input of the model, as `__call__` takes.
-            thresholds: float32 `(batch, K − 1)`, for each sample its own.
+            thresholds: float32 `(batch, K − 1)`, for each sample its own; None for those that all
+                have.
 
         Returns:
             Dictionary as `__call__` gives.
         """
         batch = tf.shape(inputs[0])[0]
+        if thresholds is None:
+            thresholds = self.thresholds_for(inputs[0])
         answer = {
             "probabilities": tf.zeros((batch, self._num_classes)),
             "confidence": tf.zeros((batch,)),
@@ -133,9 +138,9 @@ class EarlyExit:
         classes = tf.argmax(answer["probabilities"], axis=-1, output_type="int32")
         return {"class": classes, **answer}
 
-    def _run_at_own_thresholds(self, *inputs):
-        shape = (tf.shape(inputs[0])[0], len(self.thresholds))
-        return self.run(inputs, tf.broadcast_to(self.thresholds, shape))
+    def thresholds_for(self, images):
+        """The thresholds once for each of a batch of images, float32 `(batch, K − 1)`."""
+        return tf.broadcast_to(self.thresholds, (tf.shape(images)[0], len(self.thresholds)))
 
     def _run_stage(self, stage, rows, state, thresholds, finite):
         """Rows done at this stage, their answer, rows that go on, and their state."""
@@ -180,16 +185,17 @@ class EarlyExit:
         return done, answer, rows, dict(zip(stage.state, kept, strict=True))
 
 
-def _rows(images, start, stop):
-    return keras.tree.map_structure(lambda array: array[start:stop], images)
-
-
-def _count(images):
-    """How many images there are, the same in every input."""
-    counts = {tuple(np.shape(array))[:1] for array in keras.tree.flatten(images)}
-    if len(counts) != 1 or () in counts:
+def _point(thresholds, measure, num_exits):
+    """The operating point that thresholds stand for, or are."""
+    if measure is not None:
+        check_choice("measure", measure, MEASURES)
+    if not isinstance(thresholds, OperatingPoint):
+        thresholds = check_thresholds(thresholds, num_exits)
+        return OperatingPoint(thresholds, measure or MEASURES[0], "given by hand")
+    if measure not in (None, thresholds.measure):
         raise InputError(
-            "`images` must be an array with the batch as its first axis, as many images in each "
-            f"input of several. Received: first axes of {sorted(counts)}"
+            f"`measure` must be that of the operating point, {thresholds.measure!r}, or be left "
+            f"out. Received: measure={measure!r}."
         )
-    return counts.pop()[0]
+    check_thresholds(thresholds.thresholds, num_exits)
+    return thresholds

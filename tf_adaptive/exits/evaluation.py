@@ -31,6 +31,7 @@ class AnytimeRow:
         lazy_macs: those that staged execution really computes.
         parameters: parameters up to this exit.
         accuracy_percent: top-1.
+        validation_accuracy_percent: top-1 on the validation samples; None without any.
     """
 
     exit: int
@@ -38,6 +39,7 @@ class AnytimeRow:
     lazy_macs: int
     parameters: int
     accuracy_percent: float
+    validation_accuracy_percent: float | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,6 +53,8 @@ class BudgetRow:
         accuracy_percent: top-1.
         shares: `(exits,)`, the fraction of samples that left at each exit.
         thresholds: `(exits - 1,)`, float32 confidences.
+        validation_accuracy_percent, validation_mean_macs: the same on the validation samples, to
+            choose a budget by; without their labels, the percentage that the last exit says too.
     """
 
     p: float
@@ -59,6 +63,8 @@ class BudgetRow:
     accuracy_percent: float
     shares: tuple[float, ...]
     thresholds: tuple[np.float32, ...]
+    validation_accuracy_percent: float | None = None
+    validation_mean_macs: int | None = None
 
 
 def confidences_of_exits(logits, measure="max_probability"):
@@ -72,13 +78,14 @@ def confidences_of_exits(logits, measure="max_probability"):
     return np.stack([np.asarray(confidence_scores(exit, measure)) for exit in logits])
 
 
-def anytime(logits, labels, costs):
+def anytime(logits, labels, costs, *, validation_logits=None, validation_labels=None):
     """The accuracy and cost of each exit when it answers every sample.
 
     Args:
         logits: float `(exits, samples, classes)`.
         labels: integers `(samples,)`.
         costs: one row per exit with `.macs`, `.lazy_macs` and `.parameters`.
+        validation_logits, validation_labels: see `budgeted`.
 
     Returns:
         A list of `AnytimeRow`, one per exit.
@@ -90,6 +97,10 @@ def anytime(logits, labels, costs):
     check_logits("logits", logits)
     check_labels(labels, logits)
     _check_costs(costs, logits)
+    validated = [None] * len(logits)
+    if validation_logits is not None:
+        right = _right_in_validation(validation_logits, validation_labels)
+        validated = list(map(percent, right))
     return [
         AnytimeRow(
             exit=number,
@@ -97,16 +108,28 @@ def anytime(logits, labels, costs):
             lazy_macs=cost.lazy_macs,
             parameters=cost.parameters,
             accuracy_percent=percent(exit_logits.argmax(axis=-1) == labels),
+            validation_accuracy_percent=validation_percent,
         )
-        for number, (exit_logits, cost) in enumerate(zip(logits, costs, strict=True), start=1)
+        for number, (exit_logits, cost, validation_percent) in enumerate(
+            zip(logits, costs, validated, strict=True), start=1
+        )
     ]
 
 
-def budgeted(validation_logits, test_logits, test_labels, costs, measure="max_probability"):
+def budgeted(
+    validation_logits,
+    test_logits,
+    test_labels,
+    costs,
+    measure="max_probability",
+    *,
+    validation_labels=None,
+):
     """The accuracy and mean cost at each budget `p` = 1/20, 2/20, …, 39/20.
 
-    Thresholds come from the validation samples; everything reported is measured on the test
-    samples. All budgets of a network with one exit are the same: it has one row, of `p` = 1.
+    Thresholds come from the validation samples, and so do the two numbers that a budget is chosen
+    by; everything else is measured on the test samples. All budgets of a network with one exit are
+    the same: it has one row, of `p` = 1.
 
     Args:
         validation_logits: float `(exits, samples, classes)`.
@@ -114,6 +137,8 @@ def budgeted(validation_logits, test_logits, test_labels, costs, measure="max_pr
         test_labels: integers `(samples,)`.
         costs: one row per exit with `.macs` and `.lazy_macs`.
         measure: see `confidence_scores`.
+        validation_labels: integers, a class for each validation sample; None where they are not
+            known: what the last exit says counts as right then.
 
     Returns:
         A list of `BudgetRow`, one per `p`, in order.
@@ -135,6 +160,7 @@ def budgeted(validation_logits, test_logits, test_labels, costs, measure="max_pr
     validation_confidences = confidences_of_exits(validation_logits, measure)
     test_confidences = confidences_of_exits(test_logits, measure)
     right = test_logits.argmax(axis=-1) == test_labels
+    right_in_validation = _right_in_validation(validation_logits, validation_labels)
     macs = np.array([cost.macs for cost in costs], "float64")
     lazy_macs = np.array([cost.lazy_macs for cost in costs], "float64")
 
@@ -142,8 +168,8 @@ def budgeted(validation_logits, test_logits, test_labels, costs, measure="max_pr
     for p in BUDGETS if num_exits > 1 else (1.0,):
         fractions = exit_fractions(p, num_exits)
         thresholds = thresholds_for_budget(validation_confidences, fractions)
-        exits = choose_exits(test_confidences, thresholds)
-        shares = np.bincount(exits - 1, minlength=num_exits) / num_samples
+        exits, shares = _leaving(test_confidences, thresholds)
+        validation_exits, validation_shares = _leaving(validation_confidences, thresholds)
         rows.append(
             BudgetRow(
                 p=p,
@@ -152,6 +178,10 @@ def budgeted(validation_logits, test_logits, test_labels, costs, measure="max_pr
                 accuracy_percent=percent(right[exits - 1, np.arange(num_samples)]),
                 shares=tuple(shares.tolist()),
                 thresholds=tuple(thresholds),
+                validation_accuracy_percent=percent(
+                    right_in_validation[validation_exits - 1, np.arange(len(validation_exits))]
+                ),
+                validation_mean_macs=round(float(validation_shares @ macs)),
             )
         )
     return rows
@@ -160,17 +190,34 @@ def budgeted(validation_logits, test_logits, test_labels, costs, measure="max_pr
 def cheapest_budget(budget_rows, accuracy_percent):
     """The cheapest budget that is at least this accurate, else the most accurate one.
 
+    Both by the validation samples.
+
     Args:
         budget_rows: what `budgeted` gave.
-        accuracy_percent: the accuracy wanted.
+        accuracy_percent: the accuracy wanted on the validation samples.
 
     Returns:
         One of the rows.
     """
-    accurate = [row for row in budget_rows if row.accuracy_percent >= accuracy_percent]
+    accurate = [row for row in budget_rows if row.validation_accuracy_percent >= accuracy_percent]
     if accurate:
-        return min(accurate, key=lambda row: row.mean_macs)
-    return max(budget_rows, key=lambda row: row.accuracy_percent)
+        return min(accurate, key=lambda row: row.validation_mean_macs)
+    return max(budget_rows, key=lambda row: row.validation_accuracy_percent)
+
+
+def _leaving(confidences, thresholds):
+    """The exit of each sample, from 1, and the share of the samples at each."""
+    exits = choose_exits(confidences, thresholds)
+    return exits, np.bincount(exits - 1, minlength=len(confidences)) / len(exits)
+
+
+def _right_in_validation(logits, labels):
+    """Whether each exit is right, bool `(exits, samples)`; by the last one without labels."""
+    predicted = logits.argmax(axis=-1)
+    if labels is None:
+        return predicted == predicted[-1]
+    check_labels(labels, logits)
+    return predicted == labels
 
 
 def _check_costs(costs, logits):

@@ -12,6 +12,13 @@ from tf_adaptive.models.inverted_residual import inverted_residual_network
 from tf_adaptive.models.presets import DRNET_PRESETS
 from tf_adaptive.models.resnet import ResNet
 from tf_adaptive.routing.branches import check_resolutions, resolution_branches
+from tf_adaptive.routing.dispatch import (
+    likeliest,
+    logits_at,
+    logits_of_some,
+    logits_where_chosen,
+    resized,
+)
 
 
 @keras.saving.register_keras_serializable(package="tf_adaptive")
@@ -19,8 +26,9 @@ class DRNet(keras.Model):
     """Dynamic Resolution Network (Zhu et al. 2021).
 
     A small predictor sees every image at a low resolution and picks one of m candidates for it;
-    the classifier runs at that resolution, and at no other for that image, in training too. The
-    candidates share the classifier's layers but for its batch norms, see `resolution_branches`.
+    the classifier runs at that resolution, and at no other for that image; in training too, unless
+    that is dense (see `route`). The candidates share the classifier's layers but for its batch
+    norms, see `resolution_branches`.
 
     `model(images)` is the logits `(batch, classes)`, float32. Images are float
     `(batch, r, r, channels)`, normalised, with r the largest candidate; the smaller ones are made
@@ -146,11 +154,11 @@ class DRNet(keras.Model):
         """
         images = checked_images(images, self._images)
         one_hot = self._one_hot(images, training)
-        choice = tf.argmax(one_hot, axis=-1, output_type="int32")
+        choice = likeliest(one_hot)
         at = list(zip(self.branches, self.resolutions, strict=True))
         if training and dense:
             answers = [
-                _logits_of_some(branch, images, resolution, True) for branch, resolution in at
+                logits_of_some(branch, images, resolution, True) for branch, resolution in at
             ]
             logits = tf.einsum("nm,mnc->nc", one_hot, tf.stack(answers))
         else:
@@ -172,7 +180,7 @@ class DRNet(keras.Model):
             InputError: as `route`.
         """
         one_hot = self._one_hot(checked_images(images, self._images), training=False)
-        return tf.argmax(one_hot, axis=-1, output_type="int32")
+        return likeliest(one_hot)
 
     def branch_logits(self, images, resolution, training=False):
         """Classifies all images at one resolution, without the predictor.
@@ -205,7 +213,7 @@ class DRNet(keras.Model):
         """
         images = keras.Input(self._images.shape[1:], name="images")
         logits = [
-            branch(_resized(images, resolution))
+            branch(resized(images, resolution))
             for branch, resolution in zip(self.branches, self.resolutions, strict=True)
         ]
         return keras.Model(images, logits, name=f"{self.name}_at_every_resolution")
@@ -213,6 +221,19 @@ class DRNet(keras.Model):
     def _one_hot(self, images, training):
         preferences = logits_at(self.predictor, images, self.predictor_resolution, training)
         return self.choice(preferences, training=training)
+
+    def fit(self, *_, **__):
+        """Refuses: Keras's training knows nothing of the FLOPs loss, nor of the phase before.
+
+        Raises:
+            InputError: always.
+        """
+        raise InputError(
+            "A DRNet must be trained by tf_adaptive.train or trainers.train_drnet, whose loss "
+            "counts FLOPs. Received: a call of Keras's own training."
+        )
+
+    train_on_batch = fit
 
     def get_config(self):
         return dict(self._config)
@@ -290,48 +311,3 @@ def _mobilenet_v2(input_shape, num_classes, dtype):
         )
     finally:
         keras.config.set_dtype_policy(policy)
-
-
-def logits_where_chosen(branches, images, choice, training=False):
-    """Logits `(batch, classes)` of each image by the branch chosen for it, in float32.
-
-    Args:
-        branches: list of `(model, resolution)`, see `logits_at`.
-        images: `(batch, r, r, channels)`.
-        choice: int32 `(batch,)`, indices into `branches`.
-        training: as the branches take it.
-    """
-    rows = tf.dynamic_partition(tf.range(tf.size(choice)), choice, len(branches))
-    answers = [
-        logits_at(model, tf.gather(images, own_rows), resolution, training)
-        for (model, resolution), own_rows in zip(branches, rows, strict=True)
-    ]
-    return tf.dynamic_stitch(rows, answers)
-
-
-def logits_at(model, images, resolution, training=False):
-    """Logits `(batch, classes)` in float32 of a model at its resolution, for a batch of any size.
-
-    Args:
-        model: functional `keras.Model` of one input and one output.
-        images: `(batch, r, r, channels)`, resized where `resolution` is not r.
-        resolution: height and width of the images that the model takes.
-        training: as the model takes it.
-    """
-    # Convolutions of an empty batch give the wrong shape, besides updating batch norms with it.
-    logits = tf.cond(
-        tf.shape(images)[0] > 0,
-        lambda: _logits_of_some(model, images, resolution, training),
-        lambda: tf.zeros((0, model.output_shape[-1])),
-    )
-    return tf.ensure_shape(logits, (None, model.output_shape[-1]))
-
-
-def _logits_of_some(model, images, resolution, training):
-    return tf.cast(model(_resized(images, resolution), training=training), "float32")
-
-
-def _resized(images, resolution):
-    if images.shape[1] == resolution:
-        return images
-    return keras.ops.image.resize(images, (resolution, resolution), interpolation="bilinear")

@@ -9,6 +9,26 @@ import keras
 from tf_adaptive.errors import InputError
 
 
+def load_model(path):
+    """A network of this package, or any functional one, from the `.keras` file it was saved to.
+
+    Args:
+        path: the file, as `model.keras` of a run directory.
+
+    Returns:
+        A `keras.Model`, not compiled.
+
+    Raises:
+        InputError: see `load_keras_file`.
+
+    Example:
+        >>> model.save("mine.keras")
+        >>> len(ta.load_model("mine.keras").outputs)
+        4
+    """
+    return load_keras_file(path, advice="name another file")
+
+
 def load_keras_file(path, *, advice):
     """The model in a `.keras` file, in safe mode: no code in the file is run.
 

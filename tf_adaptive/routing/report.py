@@ -1,4 +1,4 @@
-"""The report of a resolution router: two tables and up to four figures in a folder."""
+"""The report of a network that picks resolutions: two tables and up to four figures in a folder."""
 
 import math
 import pathlib
@@ -9,82 +9,182 @@ from tf_adaptive.errors import InputError
 from tf_adaptive.reports.files import check_directory, put_in_place
 from tf_adaptive.reports.pictures import checked_class_names, picture_grid
 from tf_adaptive.routing import plots
-from tf_adaptive.routing.evaluation import choices_by_scale, compare_choices
+from tf_adaptive.routing.costs import branch_costs
+from tf_adaptive.routing.evaluation import (
+    ResolutionRow,
+    choices_by_scale,
+    collect_routed,
+    compare_choices,
+)
+from tf_adaptive.routing.operating_point import RoutingPoint
+from tf_adaptive.routing.timing import routing_seconds
 
 _SCALE_FIGURE = "resolution_against_scale.png"
 _LATENCY_FIGURE = "accuracy_against_latency.png"
+_TIMED_BATCH_SIZE = 64
+_TIMED_BATCHES = 4
+_TIMED_PASSES = 5
 
 
-def write_resolution_report(
-    directory,
-    logits,
-    choices,
-    labels,
-    resolutions,
-    branch_macs,
-    predictor_macs,
-    pictures,
-    class_names=None,
-    object_scales=None,
-    fixed_milliseconds=None,
-    routed_milliseconds=None,
-):
-    """Writes `resolutions.csv`, `comparison.csv` and the figures into `directory`.
-
-    The figures are `accuracy_against_mean_macs.png` and `images_per_resolution.png`, with
-    object scales `resolution_against_scale.png`, and with times
-    `accuracy_against_latency.png`. Each file is put in place whole; where anything fails
-    before that, none is. A former report is replaced, with the figures that this one lacks.
+class RoutingReport:
+    """What a network that picks resolutions reaches: at each of them, chosen, and at random.
 
     Args:
-        directory: the folder, made when missing.
         logits, choices, labels, resolutions, branch_macs, predictor_macs: of the test images,
-            see `evaluation.compare_choices`.
+            see `compare_choices`.
         pictures: a function from a list of test positions to their images, uint8
             `(height, width, 1 or 3)` each.
         class_names: a name per class; the class numbers when None.
-        object_scales: `(samples,)`, see `evaluation.choices_by_scale`; None where
-            they are not known.
+        object_scales: `(samples,)`, see `choices_by_scale`; None where they are not known.
         fixed_milliseconds: measured time per image at each resolution, or None.
         routed_milliseconds: measured time per image of the routed network, or None.
 
-    Returns:
-        `(resolution_rows, choice_rows)`, see `evaluation.compare_choices`.
+    Attributes:
+        resolutions: a list of `ResolutionRow`, in the order given.
+        choices: `ChoiceRow`s, of the router and of a random choice of its cost.
 
     Raises:
         InputError: what `compare_choices` and `choices_by_scale` refuse, a wrong number of
-            class names, scales or times, or a `directory` that is a file.
+            class names, scales or times.
     """
-    check_directory(directory)
-    resolution_rows, choice_rows = compare_choices(
-        logits, choices, labels, resolutions, branch_macs, predictor_macs
-    )
-    class_names = checked_class_names(class_names, logits.shape[-1])
-    _check_times(fixed_milliseconds, routed_milliseconds, len(resolutions))
 
-    figures = {
-        "accuracy_against_mean_macs.png": plots.accuracy_against_mean_macs(
-            resolution_rows, choice_rows
-        ),
-        "images_per_resolution.png": _images_per_resolution(
-            choice_rows[0], logits, choices, labels, resolutions, pictures, class_names
-        ),
-    }
-    if object_scales is not None:
-        scale_rows = choices_by_scale(choices, object_scales, resolutions)
-        figures[_SCALE_FIGURE] = plots.resolution_against_scale(scale_rows, resolutions)
-    if fixed_milliseconds is not None:
-        figures[_LATENCY_FIGURE] = plots.accuracy_against_latency(
-            resolution_rows, choice_rows, fixed_milliseconds, routed_milliseconds
+    def __init__(
+        self,
+        logits,
+        choices,
+        labels,
+        resolutions,
+        branch_macs,
+        predictor_macs,
+        pictures,
+        *,
+        class_names=None,
+        object_scales=None,
+        fixed_milliseconds=None,
+        routed_milliseconds=None,
+    ):
+        self.resolutions, self.choices = compare_choices(
+            logits, choices, labels, resolutions, branch_macs, predictor_macs
         )
-    tables = {
-        "resolutions.csv": resolution_table(resolution_rows, fixed_milliseconds),
-        "comparison.csv": comparison_table(choice_rows, resolutions, routed_milliseconds),
-    }
-    put_in_place(directory, tables, figures)
-    for name in {_SCALE_FIGURE, _LATENCY_FIGURE} - set(figures):
-        (pathlib.Path(directory) / name).unlink(missing_ok=True)
-    return resolution_rows, choice_rows
+        self._logits, self._labels = logits, np.asarray(labels)
+        self._chosen = np.asarray(choices)
+        self._class_names = checked_class_names(class_names, logits.shape[-1])
+        self._pictures = pictures
+        _check_times(fixed_milliseconds, routed_milliseconds, len(resolutions))
+        self._fixed_milliseconds = fixed_milliseconds
+        self._routed_milliseconds = routed_milliseconds
+        self._scales = None
+        if object_scales is not None:
+            self._scales = choices_by_scale(choices, object_scales, resolutions)
+
+    def operating_point(self):
+        """What the choice gives on the test images, a `RoutingPoint`."""
+        router, _ = self.choices
+        return RoutingPoint(
+            resolutions=tuple(row.resolution for row in self.resolutions),
+            accuracy_percent=router.accuracy_percent,
+            mean_macs=router.mean_macs,
+            shares=router.shares,
+        )
+
+    def write(self, directory):
+        """Writes `resolutions.csv`, `comparison.csv` and the figures into a folder.
+
+        The figures are `accuracy_against_mean_macs.png` and `images_per_resolution.png`, with
+        object scales `resolution_against_scale.png`, and with times
+        `accuracy_against_latency.png`. Each file is put in place whole; where anything fails
+        before that, none is. A former report is replaced, with the figures that this one lacks.
+
+        Args:
+            directory: the folder, made when missing.
+
+        Raises:
+            InputError: `directory` is a file.
+        """
+        check_directory(directory)
+        figures = {
+            "accuracy_against_mean_macs.png": plots.accuracy_against_mean_macs(
+                self.resolutions, self.choices
+            ),
+            "images_per_resolution.png": self._images_per_resolution(),
+        }
+        pixels = [row.resolution for row in self.resolutions]
+        if self._scales is not None:
+            figures[_SCALE_FIGURE] = plots.resolution_against_scale(self._scales, pixels)
+        if self._fixed_milliseconds is not None:
+            figures[_LATENCY_FIGURE] = plots.accuracy_against_latency(
+                self.resolutions,
+                self.choices,
+                self._fixed_milliseconds,
+                self._routed_milliseconds,
+            )
+        tables = {
+            "resolutions.csv": resolution_table(self.resolutions, self._fixed_milliseconds),
+            "comparison.csv": comparison_table(self.choices, pixels, self._routed_milliseconds),
+        }
+        put_in_place(directory, tables, figures)
+        for name in {_SCALE_FIGURE, _LATENCY_FIGURE} - set(figures):
+            (pathlib.Path(directory) / name).unlink(missing_ok=True)
+
+    def _images_per_resolution(self):
+        router, _ = self.choices
+        grids = [
+            picture_grid(
+                f"Seen at {row.resolution} pixels",
+                np.flatnonzero(self._chosen == number),
+                self._logits[number].argmax(axis=-1),
+                self._labels,
+                self._pictures,
+                most=20,
+            )
+            for number, row in enumerate(self.resolutions)
+        ]
+        title = (
+            f"Each image at the resolution chosen for it: {router.mean_macs / 1e6:,.1f} million "
+            f"MACs per image, accuracy {router.accuracy_percent:.1f} %"
+        )
+        return plots.images_per_resolution(grids, self._class_names, title)
+
+
+def evaluate_routing(model, dataset, *, batch_size, shown):
+    """Collects logits at every resolution and the choices on the test images, times, and reports.
+
+    Args:
+        model: `tf_adaptive.DRNet`.
+        dataset: `ImageDataset`.
+        batch_size: images in a batch.
+        shown: see `tf_adaptive.exits.report.evaluate_exits`.
+
+    Returns:
+        `RoutingReport`.
+    """
+    batches = dataset.batches("test", batch_size)
+    logits, choices, labels = collect_routed(model, shown(batches, "test"))
+    costs = branch_costs(model)
+    fixed_milliseconds, routed_milliseconds = _milliseconds(model, dataset)
+    return RoutingReport(
+        logits,
+        choices,
+        labels,
+        costs.resolutions,
+        costs.branch_macs,
+        costs.predictor_macs,
+        lambda indices: dataset.pictures("test", indices),
+        class_names=dataset.class_names,
+        object_scales=dataset.object_scales("test"),
+        fixed_milliseconds=fixed_milliseconds,
+        routed_milliseconds=routed_milliseconds,
+    )
+
+
+def _milliseconds(model, dataset):
+    """Median milliseconds per test image, at each resolution and routed."""
+    batches = [
+        images for images, _ in dataset.batches("test", _TIMED_BATCH_SIZE).take(_TIMED_BATCHES)
+    ]
+    medians = np.median(routing_seconds(model, batches, repeats=_TIMED_PASSES), axis=0)
+    *fixed, routed = (1000 * medians / sum(len(images) for images in batches)).tolist()
+    return fixed, routed
 
 
 def resolution_table(resolution_rows, fixed_milliseconds=None):
@@ -129,24 +229,41 @@ def comparison_table(choice_rows, resolutions, routed_milliseconds=None):
     return table
 
 
-def _images_per_resolution(router, logits, choices, labels, resolutions, pictures, class_names):
-    choices, labels = np.asarray(choices), np.asarray(labels)
-    grids = [
-        picture_grid(
-            f"Seen at {resolution} pixels",
-            np.flatnonzero(choices == number),
-            logits[number].argmax(axis=-1),
-            labels,
-            pictures,
-            most=20,
+def rows_of_tables(resolutions_table, comparison_rows):
+    """What `resolutions.csv` and `comparison.csv` hold of the choice, as they were written.
+
+    Args:
+        resolutions_table, comparison_rows: their rows, dictionaries from column to text.
+
+    Returns:
+        `(resolution_rows, point)`: a list of `ResolutionRow`, and the `RoutingPoint`.
+
+    Raises:
+        InputError: tables that are not a report's.
+    """
+    try:
+        rows = [
+            ResolutionRow(
+                resolution=int(row["resolution"]),
+                macs=int(row["macs"]),
+                accuracy_percent=float(row["accuracy_percent"]),
+                share=float(row["router_share"]),
+            )
+            for row in resolutions_table
+        ]
+        (router,) = (row for row in comparison_rows if row["choice"] == "router")
+        point = RoutingPoint(
+            resolutions=tuple(row.resolution for row in rows),
+            accuracy_percent=float(router["accuracy_percent"]),
+            mean_macs=int(router["mean_macs"]),
+            shares=tuple(float(router[f"share_{row.resolution}"]) for row in rows),
         )
-        for number, resolution in enumerate(resolutions)
-    ]
-    title = (
-        f"Each image at the resolution chosen for it: {router.mean_macs / 1e6:,.1f} million "
-        f"MACs per image, accuracy {router.accuracy_percent:.1f} %"
-    )
-    return plots.images_per_resolution(grids, class_names, title)
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(
+            "The report's resolutions.csv and comparison.csv must be of this network: run "
+            f"trainers.evaluate again. Received: a row that does not fit ({error})."
+        ) from error
+    return rows, point
 
 
 def _check_times(fixed_milliseconds, routed_milliseconds, count):

@@ -3,6 +3,18 @@
 from tf_adaptive.data import load_dataset
 from tf_adaptive.data.decoding import AS_STORED
 from tf_adaptive.errors import InputError
+from tf_adaptive.reports.pictures import checked_class_names
+
+# What a user of a network must know of the data it was trained on, and its types.
+DATA_SETTINGS = {
+    "class_names": list,
+    "image_shape": list,
+    "mean": list,
+    "std": list,
+    "center_crop": bool,
+}
+# Lacking in what former versions wrote.
+PICTURE_READING = "picture_reading"
 
 
 def load_run_dataset(config, *, data_dir=None):
@@ -48,3 +60,32 @@ def settings_of_data(config):
     settings["picture_reading"] = config.get("picture_reading", AS_STORED)
     more = ("evaluation_split", "model", "preset", "prune_to")
     return settings | {name: config.get(name) for name in more}
+
+
+def describe_data(config, num_classes, data_dir=None):
+    """What a network takes and answers, from the settings of its run.
+
+    Settings that lack it, as those of an imported checkpoint, name the data set that has it.
+
+    Args:
+        config: what the run's `config.json` holds.
+        num_classes: of its network.
+        data_dir: where TFDS keeps data sets; None for where the run had them.
+
+    Returns:
+        Dictionary of "class_names", "image_shape", "mean", "std", "center_crop" and
+        "picture_reading", see `tf_adaptive.data.image_dataset.ImageDataset`.
+
+    Raises:
+        InputError: the settings lack it, and the data cannot be had; or they have names of more or
+            fewer classes than the network.
+    """
+    if "dataset" not in config:
+        raise InputError(
+            "The config.json of a run must name its data. Received: one without 'dataset'"
+        )
+    if not all(setting in config for setting in DATA_SETTINGS):
+        config = load_run_dataset(config, data_dir=data_dir).description()
+    checked_class_names(config["class_names"], num_classes)
+    data = {setting: config[setting] for setting in DATA_SETTINGS}
+    return {**data, PICTURE_READING: config.get(PICTURE_READING, AS_STORED)}

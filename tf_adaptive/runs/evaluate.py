@@ -1,4 +1,4 @@
-"""The report that training and evaluation both end with."""
+"""What a network reaches, and the report that training and evaluation both end with."""
 
 import pathlib
 
@@ -6,8 +6,7 @@ import numpy as np
 
 from tf_adaptive.errors import InputError, check_choice, check_whole
 from tf_adaptive.exits.costs import profile
-from tf_adaptive.exits.evaluation import cheapest_budget
-from tf_adaptive.exits.report import write_report
+from tf_adaptive.exits.report import evaluate_exits
 from tf_adaptive.exits.static_comparison import (
     WITHIN_NOISE,
     Classified,
@@ -19,6 +18,8 @@ from tf_adaptive.files import UNFINISHED
 from tf_adaptive.models.drnet import DRNet
 from tf_adaptive.programs.progress_bar import with_bar
 from tf_adaptive.reports.logits import accuracy_interval, collect_logits
+from tf_adaptive.routing.costs import branch_costs
+from tf_adaptive.routing.report import evaluate_routing
 from tf_adaptive.runs.dataset import load_run_dataset
 from tf_adaptive.runs.directory import load_finished_run
 from tf_adaptive.runs.latency_report import (
@@ -28,7 +29,7 @@ from tf_adaptive.runs.latency_report import (
     timed_exits,
     timed_static,
 )
-from tf_adaptive.runs.routing_report import report_resolutions
+from tf_adaptive.runs.routing_report import print_routing_report
 from tf_adaptive.runs.sparsity_report import report_sparsity
 from tf_adaptive.runs.static_report import COMPARISON_TABLE, VERDICT_FILE, report_static_runs
 
@@ -74,7 +75,7 @@ def report_run(
         for static_run in static_runs
     ]
     if isinstance(model, DRNet):
-        report_resolutions(run_dir, model, dataset, batch_size=batch_size)
+        _report_routing(run_dir, model, dataset, batch_size=batch_size)
     else:
         _report_exits(
             run_dir,
@@ -111,6 +112,48 @@ def report_if_finished(run_dir, *, resume):
     return True
 
 
+def evaluate(model, dataset, *, measure="max_probability", batch_size=256):
+    """What a network reaches on a data set: at each exit and budget, or resolution.
+
+    Args:
+        model: functional `keras.Model` with K exits, or `tf_adaptive.DRNet`.
+        dataset: `ImageDataset`, whose images the model takes.
+        measure: confidence of `confidence_scores`; a DRNet has none.
+        batch_size: images in a batch.
+
+    Returns:
+        `ExitReport` or `RoutingReport`; `.write(folder)` writes its tables and figures.
+
+    Raises:
+        InputError: an unknown `measure`, a `batch_size` below 1, or what the reports refuse.
+
+    Example:
+        >>> report = ta.evaluate(model, data)
+        >>> [row.exit for row in report.anytime]
+        [1, 2, 3, 4]
+        >>> report.operating_point().measure
+        'max_probability'
+    """
+    check_choice("measure", measure, MEASURES)
+    check_whole("batch_size", batch_size, least=1)
+
+    def shown(batches, split):
+        return with_bar(batches, dataset.sizes[split], batch_size, f"{split} images")
+
+    if isinstance(model, DRNet):
+        return evaluate_routing(model, dataset, batch_size=batch_size, shown=shown)
+    return evaluate_exits(model, dataset, measure=measure, batch_size=batch_size, shown=shown)
+
+
+def _report_routing(run_dir, model, dataset, *, batch_size):
+    """Evaluates a DRNet, writes its report, and prints the resolutions and the choice."""
+    report = evaluate(model, dataset, batch_size=batch_size)
+    directory = pathlib.Path(run_dir) / "report"
+    report.write(directory)
+    print_routing_report(report, branch_costs(model).predictor_macs, dataset.sizes["test"])
+    print(f"Tables and figures: {directory}")
+
+
 def _report_exits(run_dir, model, dataset, *, measure, batch_size, static, latency):
     """Evaluates a network with exits, writes its report and prints exits and a budget.
 
@@ -118,64 +161,68 @@ def _report_exits(run_dir, model, dataset, *, measure, batch_size, static, laten
         static: dictionary from a name to the `(model, dataset)` of a static network.
         run_dir, measure, batch_size, latency: see `report_run`.
     """
-    validation_logits, _ = _logits(model, dataset, "validation", batch_size)
-    test_logits, test_labels = _logits(model, dataset, "test", batch_size)
+    report = evaluate(model, dataset, measure=measure, batch_size=batch_size)
     classified = [
-        _classify(name, *network, test_labels, batch_size) for name, network in static.items()
+        _classify(name, *network, report.test_labels, batch_size)
+        for name, network in static.items()
     ]
     directory = pathlib.Path(run_dir) / "report"
-    costs = profile(model)
-    anytime_rows, budget_rows = write_report(
-        directory,
-        validation_logits,
-        test_logits,
-        test_labels,
-        costs,
-        pictures=lambda indices: dataset.pictures("test", indices),
-        class_names=dataset.class_names,
-        measure=measure,
-    )
-    samples = len(test_labels)
+    report.write(directory)
+    _print_exits(report)
+    # What a former report had and this one is not asked for.
+    for name in (COMPARISON_TABLE, VERDICT_FILE, LATENCY_TABLE, LATENCY_FIGURE):
+        (directory / name).unlink(missing_ok=True)
+    near = report.near_last_exit
+    if static:
+        report_static_runs(
+            directory, classified, _curve(report), report.anytime, report.budgets, near
+        )
+    if latency:
+        timed = timed_exits(model, dataset, report.anytime, near, measure)
+        timed += [
+            timed_static(*network, network_classified)
+            for network, network_classified in zip(static.values(), classified, strict=True)
+        ]
+        report_latency(directory, timed)
+    what = "Tables and figures" if len(report.anytime) > 1 else "Tables"
+    print(f"{what}: {directory}")
+
+
+def _print_exits(report):
+    """Prints each exit and, of several, the budget near the last one's accuracy."""
+    samples = len(report.test_labels)
     print(
         f"\n{'exit':>4} {'M MACs':>9} {'lazy':>9} {'M parameters':>13} {'test accuracy':>14}"
         f"   95 % interval, {samples:,} images"
     )
-    for row in anytime_rows:
+    for row in report.anytime:
         low, high = accuracy_interval(row.accuracy_percent, samples)
         print(
             f"{row.exit:>4} {row.macs / 1e6:>9.2f} {row.lazy_macs / 1e6:>9.2f} "
             f"{row.parameters / 1e6:>13.2f} {row.accuracy_percent:>12.2f} % "
             f"{low:>8.2f} to {high:.2f}"
         )
-    last = anytime_rows[-1]
-    near = cheapest_budget(budget_rows, last.accuracy_percent - 0.5)
-    if len(anytime_rows) > 1:
-        curve = adaptive_curve(test_logits, test_labels, costs, budget_rows, measure)
-        early = next(point for point in curve if point.macs == near.mean_macs)
-        whole = Classified("last exit", last.macs, test_logits[-1].argmax(axis=-1) == test_labels)
-        comparison = compare(whole, early)
-        noise = ", within noise" if comparison.verdict == WITHIN_NOISE else ""
-        print(
-            f"\nWith early exit, {near.accuracy_percent:.2f} % at "
-            f"{near.mean_macs / 1e6:.2f} M MACs an image: "
-            f"{100 * near.mean_macs / last.macs:.0f} % of the whole network's. Against the last "
-            f"exit {comparison.difference_points:+.2f} points (95 % interval "
-            f"{comparison.low_points:+.2f} to {comparison.high_points:+.2f}{noise})."
-        )
-    # What a former report had and this one is not asked for.
-    for name in (COMPARISON_TABLE, VERDICT_FILE, LATENCY_TABLE, LATENCY_FIGURE):
-        (directory / name).unlink(missing_ok=True)
-    if static:
-        report_static_runs(directory, classified, curve, anytime_rows, budget_rows, near)
-    if latency:
-        timed = timed_exits(model, dataset, anytime_rows, near, measure)
-        timed += [
-            timed_static(*network, network_classified)
-            for network, network_classified in zip(static.values(), classified, strict=True)
-        ]
-        report_latency(directory, timed)
-    what = "Tables and figures" if len(anytime_rows) > 1 else "Tables"
-    print(f"{what}: {directory}")
+    if len(report.anytime) == 1:
+        return
+    last, near = report.anytime[-1], report.near_last_exit
+    early = next(point for point in _curve(report) if point.macs == near.mean_macs)
+    right = report.test_logits[-1].argmax(axis=-1) == report.test_labels
+    comparison = compare(Classified("last exit", last.macs, right), early)
+    noise = ", within noise" if comparison.verdict == WITHIN_NOISE else ""
+    print(
+        f"\nWith early exit, {near.accuracy_percent:.2f} % at "
+        f"{near.mean_macs / 1e6:.2f} M MACs an image: "
+        f"{100 * near.mean_macs / last.macs:.0f} % of the whole network's. Against the last "
+        f"exit {comparison.difference_points:+.2f} points (95 % interval "
+        f"{comparison.low_points:+.2f} to {comparison.high_points:+.2f}{noise}). Its thresholds "
+        "were chosen on the validation images."
+    )
+
+
+def _curve(report):
+    return adaptive_curve(
+        report.test_logits, report.test_labels, report.costs, report.budgets, report.measure
+    )
 
 
 def _load_static_run(run_dir, config, dataset, *, data_dir):
@@ -218,7 +265,10 @@ def _names(static_runs, networks):
 
 def _classify(name, model, dataset, labels, batch_size):
     """Which of the test images a static network gets right, a `Classified`."""
-    logits, static_labels = _logits(model, dataset, "test", batch_size)
+    batches = with_bar(
+        dataset.batches("test", batch_size), dataset.sizes["test"], batch_size, "test images"
+    )
+    logits, static_labels = collect_logits(model, batches)
     if not np.array_equal(static_labels, labels):
         raise InputError(
             "`static_runs` must be runs on the same test images in the same order. "
@@ -226,10 +276,3 @@ def _classify(name, model, dataset, labels, batch_size):
         )
     (cost,) = profile(model)
     return Classified(name, cost.macs, logits[0].argmax(axis=-1) == labels)
-
-
-def _logits(model, dataset, split, batch_size):
-    batches = dataset.batches(split, batch_size)
-    return collect_logits(
-        model, with_bar(batches, dataset.sizes[split], batch_size, f"{split} images")
-    )

@@ -4,6 +4,8 @@ import csv
 import pathlib
 
 from tf_adaptive.errors import InputError
+from tf_adaptive.exits import report as exits_report
+from tf_adaptive.routing import report as routing_report
 
 
 def read_report(run_dir, table):
@@ -11,7 +13,7 @@ def read_report(run_dir, table):
 
     Args:
         run_dir: directory of a run.
-        table: "anytime" or "budgeted".
+        table: its name, as "anytime" or "budgeted".
 
     Raises:
         InputError: the run has no report.
@@ -21,3 +23,36 @@ def read_report(run_dir, table):
         raise InputError(f"The run must have a report: run trainers.evaluate. Missing: {path}")
     with path.open(newline="") as file:
         return list(csv.DictReader(file))
+
+
+def read_exit_report(run_dir, num_exits):
+    """What the report of a network with exits says, see `tf_adaptive.exits.report.rows_of_tables`.
+
+    Args:
+        run_dir: directory of a finished run.
+        num_exits: K of its network.
+
+    Raises:
+        InputError: the run has no report, or that of another network.
+    """
+    anytime_table, budget_table = (read_report(run_dir, name) for name in ("anytime", "budgeted"))
+    if len(anytime_table) != num_exits:
+        raise InputError(
+            f"The report of the run must have a row for each exit of its network, {num_exits}: run "
+            f"trainers.evaluate again. Received: {len(anytime_table)} rows."
+        )
+    return exits_report.rows_of_tables(anytime_table, budget_table)
+
+
+def read_routing_report(run_dir):
+    """What the report of a DRNet says, see `tf_adaptive.routing.report.rows_of_tables`.
+
+    Args:
+        run_dir: directory of a finished run.
+
+    Raises:
+        InputError: the run has no report, or a damaged one.
+    """
+    return routing_report.rows_of_tables(
+        read_report(run_dir, "resolutions"), read_report(run_dir, "comparison")
+    )

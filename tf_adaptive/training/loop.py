@@ -25,7 +25,7 @@ def train(
     batch_size,
     seed,
     run_dir,
-    config,
+    config=None,
     resume=False,
     may_differ=(),
     checkpoint_seconds=600.0,
@@ -49,13 +49,17 @@ def train(
         epochs: passes over the training images.
         batch_size: images in a batch.
         seed: what order and augmentation of the images are drawn from.
-        run_dir: directory of the run; see `run_directory`.
+        run_dir: directory of the run; see `tf_adaptive.runs.directory`. None writes nothing.
         config: dict of every setting, to be stored or compared; see `start_run`.
         resume: continue the run in `run_dir` instead of starting one.
         may_differ: settings that may differ on resuming; see `check_resumed_run`.
         checkpoint_seconds: time between checkpoints within an epoch.
         checkpoint_steps: steps between them; None counts only seconds.
         progress: a `Progress`; None reports nothing.
+
+    Returns:
+        The rows of the epochs that were trained now, a list of dictionaries with the columns of
+        `history.csv`.
 
     Raises:
         InputError: a number out of range, fewer training images than a batch holds, no
@@ -70,11 +74,13 @@ def train(
         checkpoint_seconds=checkpoint_seconds,
         checkpoint_steps=checkpoint_steps,
     )
-    # Its numbers are written for TensorBoard.
-    check_extra("programs")
     training = _Training(step, dataset, epochs, batch_size, seed, progress or Progress())
-    training.open(pathlib.Path(run_dir), config, resume, may_differ)
+    if run_dir is not None:
+        # Its numbers are written for TensorBoard.
+        check_extra("programs")
+        training.open(pathlib.Path(run_dir), config, resume, may_differ)
     training.run(checkpoint_seconds, checkpoint_steps or math.inf)
+    return training.rows
 
 
 def check_training(dataset, *, epochs, batch_size, seed, checkpoint_seconds, checkpoint_steps=None):
@@ -112,6 +118,8 @@ class _Training:
         self._epoch = tf.Variable(0, dtype=tf.int64)
         self._batch = tf.Variable(0, dtype=tf.int64)
         self._seconds = tf.Variable(0.0, dtype=tf.float64)
+        self._checkpoints = self._history = None
+        self.rows = []
 
     def open(self, run_dir, config, resume, may_differ):
         position = [self._epoch, self._batch, self._seconds]
@@ -184,7 +192,8 @@ class _Training:
     def _save(self):
         if not self._step.is_finite():
             raise self._not_finite()
-        self._checkpoints.save()
+        if self._checkpoints is not None:
+            self._checkpoints.save()
 
     def _not_finite(self):
         return DivergenceError(
@@ -201,7 +210,9 @@ class _Training:
             "images_per_second": self._dataset.sizes["train"] / float(self._seconds),
             "seconds": float(self._seconds),
         }
-        self._history.append(row)
+        self.rows.append(row)
+        if self._history is not None:
+            self._history.append(row)
         self._progress.epoch_done(epochs=self._epochs, row=row)
         self._step.reset()
         self._epoch.assign_add(1)

@@ -6,12 +6,13 @@ import pytest
 import tensorflow as tf
 
 from savedmodels.description import DESCRIPTION_FILE
-from savedmodels.preprocessing import Preprocessing
 from savedmodels.serving.exit_signatures import exit_signatures
 from savedmodels.serving.model_folder import EXTRA_ASSETS
 from tests.bounds import BFLOAT16, in_bits, relative_error, with_weights
 from tests.tiny_networks import tiny_collaborating, tiny_ranet
 from tf_adaptive.compression.folding import fold_batch_norm
+from tf_adaptive.data.preprocessing import Preprocessing
+from tf_adaptive.exits.early_exit import EarlyExit
 from tf_adaptive.exits.evaluation import confidences_of_exits
 from tf_adaptive.exits.stages import split_stages
 from tf_adaptive.exits.thresholds import choose_exits
@@ -45,9 +46,7 @@ def test_one_exit():
     features = keras.layers.GlobalAveragePooling2D()(features)
     model = keras.Model(images, keras.layers.Dense(3)(features))
     preprocessing = Preprocessing(image_shape=(8, 8, 1), mean=[0], std=[1], center_crop=False)
-    signatures = exit_signatures(
-        model, preprocessing, [], ["a", "b", "c"], measure="max_probability"
-    )
+    signatures = exit_signatures(EarlyExit(model, []), preprocessing, ["a", "b", "c"])
     assert signatures.keys() == {"serving_default", "serving_bytes", "all_exits", "stage_1"}
     pixels = np.random.default_rng(0).integers(0, 256, (5, 8, 8, 1), np.uint8)
     expected = np.asarray(model(pixels.astype("float32") / 255))
@@ -206,9 +205,8 @@ def test_other_networks_and_measures(tmp_path, build, measure):
     logits, _ = collect_logits(model, [((images / 255 - 0.5) / 0.1, np.zeros(40))])
     confidences = confidences_of_exits(logits, measure)
     thresholds = np.float32(np.quantile(confidences[:-1], 0.7, axis=1))
-    signatures = exit_signatures(
-        fold_batch_norm(model), prepare, thresholds, names, measure=measure
-    )
+    early_exit = EarlyExit(fold_batch_norm(model), thresholds, measure=measure)
+    signatures = exit_signatures(early_exit, prepare, names)
     archive = keras.export.ExportArchive()
     for name, (function, input_signature) in signatures.items():
         archive.add_endpoint(name, function, input_signature=input_signature)

@@ -15,8 +15,8 @@ from savedmodels.tflite.resolution_signatures import resolution_signatures, with
 from tests.bounds import ROUNDING, apart, check_logits, half, with_weights
 from tests.savedmodels.conftest import TEST_IMAGES
 from tf_adaptive import DRNet, fold_batch_norm
-from tf_adaptive.models.drnet import logits_at
 from tf_adaptive.reports.logits import percent
+from tf_adaptive.routing.dispatch import logits_at
 from tf_adaptive.routing.evaluation import collect_routed
 
 NAMES = ["classify_12", "classify_16", "classify_24", "predict_resolution"]

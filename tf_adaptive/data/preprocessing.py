@@ -27,6 +27,12 @@ class Preprocessing:
         self.center_crop = center_crop
         self.picture_reading = picture_reading
 
+    @classmethod
+    def of(cls, description):
+        """That of a data set's `ImageDataset.description`, whatever else stands in it."""
+        names = ("image_shape", "mean", "std", "center_crop", "picture_reading")
+        return cls(**{name: description[name] for name in names})
+
     def images(self, images):
         """Images of one size, made ready.
 
