@@ -35,7 +35,6 @@ from tf_adaptive.training.phase_2_checks import (
     exits_made_worse,
     largest_stable_rate,
 )
-from tf_adaptive.training.schedules import learning_rate_schedule
 
 from .flags import second_run
 
@@ -81,7 +80,7 @@ def main():
     check_is_preset(trained, config)
     dataset = second_run.data_of(config)
     # Now, so that a flag it refuses costs nobody the features.
-    _schedule(dataset)
+    _descent(dataset).learning_rate_schedule()
 
     keras.utils.set_random_seed(second_run.SEED.value)
     model, backbone, heads, teacher = phase_2_networks(trained, collaboration=_COLLABORATION.value)
@@ -98,12 +97,9 @@ def main():
     step = phase_2_step(
         heads,
         teacher if _DISTILLATION.value else None,
-        _schedule(dataset),
+        _descent(dataset),
         alpha=_ALPHA.value,
         temperature=_TEMPERATURE.value,
-        momentum=second_run.MOMENTUM.value,
-        nesterov=second_run.NESTEROV.value,
-        weight_decay=second_run.WEIGHT_DECAY.value,
     )
     second_run.train_to_end(
         step, features, model, epochs=_EPOCHS.value, config=config, dataset=dataset
@@ -126,12 +122,12 @@ def _set_or(flag, value):
     return value if flag.value is None else flag.value
 
 
-def _schedule(dataset):
-    return learning_rate_schedule(
-        _SCHEDULE.value,
+def _descent(dataset):
+    return second_run.descent(
+        dataset,
+        schedule=_SCHEDULE.value,
         learning_rate=_set_or(_LEARNING_RATE, _PUBLISHED_LEARNING_RATE),
         epochs=_EPOCHS.value,
-        steps_per_epoch=dataset.steps_per_epoch(second_run.BATCH_SIZE.value),
         drop_epochs=program.numbers(_DROP_EPOCHS),
     )
 

@@ -3,11 +3,12 @@
     python -m trainers.train_drnet --preset drnet_resnet6_grey --dataset fashion_mnist_scaled \
         --target_gflops 0.045 --run_dir runs/scaled
 
-Stage 1 trains the classifier at all resolutions together, stage 2 predictor and classifier on each
-image's own. The defaults are the paper's: SGD with momentum 0.9, weight decay 1e-4, batch 256, rate
-0.1 with 3 epochs of warm-up, divided by 10 every 20 of 70 epochs and every 30 of 100 (at these
-shares of other numbers of epochs), the predictor's a tenth of it. With --prune_to, stage 2 prunes
-predictor and classifier; stage 1 is as without it, so that runs can share it.
+The first phase, of the flags --stage_1_..., trains the classifier at all resolutions together, the
+second, of --stage_2_..., predictor and classifier on each image's own. The defaults are the
+paper's: SGD with momentum 0.9, weight decay 1e-4, batch 256, rate 0.1 with 3 epochs of warm-up,
+divided by 10 every 20 of 70 epochs and every 30 of 100 (at these shares of other numbers of
+epochs), the predictor's a tenth of it. With --prune_to, the second phase prunes predictor and
+classifier; the first is as without it, so that runs can share it.
 """
 
 import pathlib
@@ -31,9 +32,9 @@ from tf_adaptive.routing.losses import check_target_gflops
 from tf_adaptive.runs.directory import check_resumed_run, finish_run, load_finished_run, start_run
 from tf_adaptive.runs.evaluate import report_if_finished, report_run
 from tf_adaptive.training.drnet_phases import (
-    load_stage_1,
-    stage_1_step,
-    stage_2_step,
+    classifier_step,
+    load_classifier_phase,
+    routing_step,
     take_classifier,
 )
 from tf_adaptive.training.loop import check_training, train
@@ -122,42 +123,26 @@ def main():
             seed=_SEED.value,
             checkpoint_seconds=training_flags.CHECKPOINT_SECONDS.value,
         )
-    descent = training_flags.descent(
-        dataset,
-        batch_size=_BATCH_SIZE.value,
-        warmup_epochs=_WARMUP_EPOCHS.value,
-        nesterov=_NESTEROV.value,
-    )
-    stage_1 = stage_1_step(
-        model,
-        learning_rate=_LEARNING_RATE.value,
-        epochs=_STAGE_1_EPOCHS.value,
-        drop_epochs=program.numbers(_STAGE_1_DROP_EPOCHS),
-        **descent,
-    )
-    highest = _STAGE_2_LEARNING_RATE.value
-    stage_2 = stage_2_step(
+    of_classifier, of_routing = _descents(dataset)
+    stage_1 = classifier_step(model, of_classifier)
+    stage_2 = routing_step(
         model,
         costs,
+        of_routing,
         target_gflops=_TARGET_GFLOPS.value,
         flops_weight=_FLOPS_WEIGHT.value,
         temperature=_TEMPERATURE.value,
         final_temperature=_FINAL_TEMPERATURE.value,
         predictor_learning_rate_factor=_PREDICTOR_FACTOR.value,
         dense=_DENSE.value,
-        learning_rate=_LEARNING_RATE.value if highest is None else highest,
-        epochs=_STAGE_2_EPOCHS.value,
-        drop_epochs=program.numbers(_STAGE_2_DROP_EPOCHS),
-        pruning=pruning_flags.pruning_of(
-            model,
-            steps=_STAGE_2_EPOCHS.value * descent["steps_per_epoch"],
-        ),
-        **descent,
+        pruning=pruning_flags.pruning_of(model, steps=of_routing.steps),
     )
 
     config = program.flag_values() | dataset.description()
     if _STAGE_1_FROM.value:
-        classifier = load_stage_1(_STAGE_1_FROM.value, resolutions=resolutions, config=config)
+        classifier = load_classifier_phase(
+            _STAGE_1_FROM.value, resolutions=resolutions, config=config
+        )
     if training_flags.RESUME.value:
         check_resumed_run(_RUN_DIR.value, config, may_differ=_MAY_DIFFER)
     else:
@@ -198,6 +183,32 @@ def _check_flags():
     check_whole("stage_2_epochs", _STAGE_2_EPOCHS.value, least=1)
     check_above_0("predictor_learning_rate_factor", _PREDICTOR_FACTOR.value)
     return resolutions
+
+
+def _descents(dataset):
+    """The `Descent` of each phase."""
+    shared = {
+        "batch_size": _BATCH_SIZE.value,
+        "warmup_epochs": _WARMUP_EPOCHS.value,
+        "nesterov": _NESTEROV.value,
+    }
+    highest = _STAGE_2_LEARNING_RATE.value
+    return (
+        training_flags.descent(
+            dataset,
+            learning_rate=_LEARNING_RATE.value,
+            epochs=_STAGE_1_EPOCHS.value,
+            drop_epochs=program.numbers(_STAGE_1_DROP_EPOCHS),
+            **shared,
+        ),
+        training_flags.descent(
+            dataset,
+            learning_rate=_LEARNING_RATE.value if highest is None else highest,
+            epochs=_STAGE_2_EPOCHS.value,
+            drop_epochs=program.numbers(_STAGE_2_DROP_EPOCHS),
+            **shared,
+        ),
+    )
 
 
 def _build(dataset, resolutions, dtype):

@@ -42,10 +42,10 @@ from tf_adaptive.runs.evaluate import report_if_finished, report_run
 from tf_adaptive.training.multi_exit_phases import (
     FEATURE_BATCH_SIZE,
     feature_passes,
+    phase_1_step,
     phase_2_step,
 )
 from tf_adaptive.training.recipes import recipe_for_images
-from tf_adaptive.training.schedules import learning_rate_schedule
 
 from .flags import backbone as backbone_flags
 from .flags import network_training
@@ -158,21 +158,13 @@ def _train_frozen(model, dataset, drop_shares, config):
     )
     _check_knows_classes(features, dataset)
     _print_exits(model)
-    descent = network_training.descent(dataset)
     epochs = network_training.EPOCHS.value
-    rate = learning_rate_schedule(
-        descent["schedule"],
-        steps_per_epoch=descent["steps_per_epoch"],
-        warmup_epochs=descent["warmup_epochs"],
-        **network_training.rate_settings(drop_shares, epochs=epochs),
-    )
     step = phase_2_step(
         heads,
         teacher if _ALPHA.value < 1 else None,
-        rate,
+        network_training.descent(dataset, drop_shares, epochs=epochs),
         alpha=_ALPHA.value,
         temperature=_TEMPERATURE.value,
-        **{name: descent[name] for name in ("momentum", "nesterov", "weight_decay")},
     )
     network_training.train_in(
         run_dir,
@@ -209,8 +201,10 @@ def _train_joint(
     epochs = network_training.EPOCHS.value
     network_training.train_in(
         directory,
-        network_training.whole_network_step(
-            trained, dataset, drop_shares, epochs=epochs, exit_weights=exit_weights
+        phase_1_step(
+            trained,
+            network_training.descent(dataset, drop_shares, epochs=epochs),
+            exit_weights=exit_weights,
         ),
         dataset,
         epochs=epochs,
@@ -235,7 +229,7 @@ def _train_backbone_first(network, model, dataset, drop_shares, config, dtype, e
         epochs = _BACKBONE_EPOCHS.value
         network_training.train_in(
             first,
-            network_training.whole_network_step(trained, dataset, drop_shares, epochs=epochs),
+            phase_1_step(trained, network_training.descent(dataset, drop_shares, epochs=epochs)),
             dataset,
             epochs=epochs,
             config=config,

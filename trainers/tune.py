@@ -3,12 +3,12 @@
     python -m trainers.tune --preset drnet_resnet6_grey --dataset fashion_mnist_scaled \
         --target_gflops 0.045 --epochs 4 --run_dir runs/search
 
---tuner drnet searches a DRNet's stage 2: the weight of the FLOPs loss, the target inside it, the
-temperature of the choice at first and at the end, the predictor's learning rate and, with
---other_resolutions, the candidates. Stage 1 is trained once, at all candidates together, and
-shared by the trials. Objective: validation accuracy at the target cost, which is the accuracy less
-λ for each GFLOP of the classifier's mean cost above the target; being cheaper earns nothing. λ is
-the most accuracy that a GFLOP buys between neighbouring fixed resolutions of stage 1.
+--tuner drnet searches a DRNet's second phase: the weight of the FLOPs loss, the target inside it,
+the temperature of the choice at first and at the end, the predictor's learning rate and, with
+--other_resolutions, the candidates. The first phase is trained once, at all candidates together,
+and shared by the trials. Objective: validation accuracy at the target cost, which is the accuracy
+less λ for each GFLOP of the classifier's mean cost above the target; being cheaper earns nothing. λ
+is the most accuracy that a GFLOP buys between neighbouring fixed resolutions of the first phase.
 
 --tuner multi_exit searches a ramp of the exits' weights and Gradient Equilibrium in phase I, and
 alpha and temperature of One-for-all distillation in phase II of IMTA. Objective: the mean of the

@@ -42,11 +42,13 @@ def range_of(flag, name, *, default, log=True):
     return Range(name, least=ends[0], most=ends[-1], default=default, log=log)
 
 
-def shared_descent(dataset):
-    """What every step of a training is given, of either tuner; see `training_flags.descent`."""
+def shared_descent(dataset, *, epochs, learning_rate=None):
+    """The `Descent` of a training of either tuner; --learning_rate's where none is given."""
     return training_flags.descent(
         dataset,
         batch_size=BATCH_SIZE.value,
+        learning_rate=LEARNING_RATE.value if learning_rate is None else learning_rate,
+        epochs=epochs,
         warmup_epochs=WARMUP_EPOCHS.value,
         nesterov=NESTEROV.value,
     )

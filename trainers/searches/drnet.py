@@ -1,4 +1,4 @@
-"""What a search for a DRNet's stage 2 is about: its flags, its space, and the shared stage 1."""
+"""What a search for a DRNet's routing is about: its flags, its space, and the shared classifier."""
 
 import pathlib
 
@@ -12,7 +12,11 @@ from tf_adaptive.routing.branches import check_resolutions
 from tf_adaptive.routing.costs import branch_costs
 from tf_adaptive.routing.losses import check_target_gflops
 from tf_adaptive.runs.directory import finish_run, load_finished_run
-from tf_adaptive.training.drnet_phases import load_stage_1, stage_1_step, stage_2_step
+from tf_adaptive.training.drnet_phases import (
+    classifier_step,
+    load_classifier_phase,
+    routing_step,
+)
 from tf_adaptive.training.loop import check_training
 from tf_adaptive.training.progress import TerminalProgress
 from tf_adaptive.tuning.drnet_trainer import DRNetTrainer
@@ -65,7 +69,7 @@ _TARGET_FACTOR_ENDS = (0.85, 1.15)
 
 
 class DRNetSearch:
-    """A search for a DRNet's stage 2 as the flags want it.
+    """A search for a DRNet's second phase as the flags want it.
 
     Attributes:
         dataset: `ImageDataset`.
@@ -106,7 +110,7 @@ class DRNetSearch:
         self._check_training()
         self._stage_1 = None
         if _STAGE_1_FROM.value:
-            self._stage_1 = load_stage_1(
+            self._stage_1 = load_classifier_phase(
                 _STAGE_1_FROM.value, resolutions=self._union, config=self.config()
             )
 
@@ -115,7 +119,7 @@ class DRNetSearch:
         return program.flag_values() | self.dataset.description()
 
     def start(self, run_dir):
-        """Trains stage 1, where it is to be trained and is not yet, and gives the `DRNetTrainer`.
+        """Trains the first phase where that is to be done yet, and gives the `DRNetTrainer`.
 
         Args:
             run_dir: `pathlib.Path` of the search's directory, which exists.
@@ -125,7 +129,7 @@ class DRNetSearch:
             if not (directory / "model.keras").exists():
                 print("Stage 1, shared by all trials: the classifier", flush=True)
                 train_or_resume(
-                    self._stage_1_step(),
+                    self._classifier_step(),
                     self.dataset,
                     epochs=_STAGE_1_EPOCHS.value,
                     batch_size=search_flags.BATCH_SIZE.value,
@@ -145,12 +149,12 @@ class DRNetSearch:
             preset=network_flags.PRESET.value,
             dtype=self._dtype,
             target_gflops=_TARGET_GFLOPS.value,
-            epochs=search_flags.EPOCHS.value,
+            descent=self._routing_descent(),
+            dense=_DENSE.value,
             batch_size=search_flags.BATCH_SIZE.value,
             seed=search_flags.SEED.value,
             checkpoint_seconds=training_flags.CHECKPOINT_SECONDS.value,
             progress=TerminalProgress(),
-            descent=self._descent() | self._stage_2(),
         )
         self.fixed_points = trainer.fixed_points
         # The points' costs have the predictor's in them, which the target has not.
@@ -226,39 +230,32 @@ class DRNetSearch:
                 seed=search_flags.SEED.value,
                 checkpoint_seconds=training_flags.CHECKPOINT_SECONDS.value,
             )
-        # Made and dropped: their numbers are refused now, not after stage 1.
-        self._stage_1_step()
+        # Made and dropped: their numbers are refused now, not after the first phase.
+        self._classifier_step()
         values = default_values(self.space)
-        stage_2_step(
+        routing_step(
             self._model,
             self._costs,
+            self._routing_descent(),
             target_gflops=_TARGET_GFLOPS.value,
             flops_weight=values["flops_weight"],
             temperature=values["temperature"],
             final_temperature=values["final_temperature"],
             predictor_learning_rate_factor=values["predictor_learning_rate_factor"],
+            dense=_DENSE.value,
+        )
+
+    def _classifier_step(self):
+        return classifier_step(
+            self._model, search_flags.shared_descent(self.dataset, epochs=_STAGE_1_EPOCHS.value)
+        )
+
+    def _routing_descent(self):
+        return search_flags.shared_descent(
+            self.dataset,
             epochs=search_flags.EPOCHS.value,
-            **self._descent(),
-            **self._stage_2(),
+            learning_rate=_STAGE_2_LEARNING_RATE.value,
         )
-
-    def _stage_1_step(self):
-        return stage_1_step(
-            self._model,
-            learning_rate=search_flags.LEARNING_RATE.value,
-            epochs=_STAGE_1_EPOCHS.value,
-            **self._descent(),
-        )
-
-    def _descent(self):
-        return search_flags.shared_descent(self.dataset)
-
-    def _stage_2(self):
-        highest = _STAGE_2_LEARNING_RATE.value
-        return {
-            "dense": _DENSE.value,
-            "learning_rate": search_flags.LEARNING_RATE.value if highest is None else highest,
-        }
 
 
 def _candidate_sets():

@@ -9,7 +9,6 @@ from tf_adaptive.programs import program
 from tf_adaptive.training.loop import check_training
 from tf_adaptive.training.progress import TerminalProgress
 from tf_adaptive.training.recipes import published_recipe
-from tf_adaptive.training.schedules import learning_rate_schedule
 from tf_adaptive.tuning.multi_exit_trainer import MultiExitTrainer, exit_weight_ramp
 from tf_adaptive.tuning.space import Choice, check_space
 
@@ -62,13 +61,9 @@ class MultiExitSearch:
         check_space(self.space)
         self.dataset = training_flags.data_of(search_flags.DATASET.value)
         epochs = search_flags.EPOCHS.value
-        drops = None
-        if training_flags.SCHEDULE.value == "multi_step":
-            drops = [share * epochs for share in drop_shares]
-        self._descent = search_flags.shared_descent(self.dataset) | {
-            "learning_rate": search_flags.LEARNING_RATE.value,
-            "drop_epochs": drops,
-        }
+        self._descent = search_flags.shared_descent(self.dataset, epochs=epochs).with_drop_shares(
+            drop_shares
+        )
         self._exits = len(self._build("float32").outputs)
         check_training(
             self.dataset,
@@ -77,14 +72,8 @@ class MultiExitSearch:
             seed=search_flags.SEED.value,
             checkpoint_seconds=training_flags.CHECKPOINT_SECONDS.value,
         )
-        learning_rate_schedule(
-            self._descent["schedule"],
-            epochs=epochs,
-            **{
-                name: self._descent[name]
-                for name in ("learning_rate", "steps_per_epoch", "drop_epochs", "warmup_epochs")
-            },
-        )
+        # Made and dropped: its numbers are refused now, not in the first trial.
+        self._descent.learning_rate_schedule()
 
     def config(self):
         """Every setting of the search, in values JSON can hold."""
@@ -98,13 +87,12 @@ class MultiExitSearch:
             self.dataset,
             self._build,
             dtype=self._dtype,
-            epochs=search_flags.EPOCHS.value,
+            descent=self._descent,
             phase_2_epochs=_PHASE_2_EPOCHS.value,
             batch_size=search_flags.BATCH_SIZE.value,
             seed=search_flags.SEED.value,
             checkpoint_seconds=training_flags.CHECKPOINT_SECONDS.value,
             progress=TerminalProgress(),
-            descent=self._descent,
         )
 
     def flag_files(self, values, run_dir):
@@ -137,7 +125,7 @@ class MultiExitSearch:
                 "epochs": _PHASE_2_EPOCHS.value,
                 "batch_size": search_flags.BATCH_SIZE.value,
                 "seed": search_flags.SEED.value,
-                **{name: self._descent[name] for name in names},
+                **{name: getattr(self._descent, name) for name in names},
             }
         return files
 
