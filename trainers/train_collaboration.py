@@ -23,7 +23,6 @@ from tf_adaptive.programs.progress_bar import with_bar
 from tf_adaptive.reports.logits import collect_logits
 from tf_adaptive.runs.checks import check_is_preset
 from tf_adaptive.runs.directory import load_finished_run
-from tf_adaptive.runs.evaluate import report_if_finished
 from tf_adaptive.training.multi_exit_phases import (
     FEATURE_BATCH_SIZE,
     feature_passes,
@@ -69,7 +68,7 @@ def main():
     check_distillation(_set_or(_ALPHA, _PUBLISHED_ALPHA), _TEMPERATURE.value)
     check_whole("augmented_passes", _AUGMENTED_PASSES.value, least=0)
     second_run.check_flags()
-    if report_if_finished(second_run.OUTPUT_DIR.value, resume=second_run.RESUME.value):
+    if second_run.is_done():
         return
     if not (_COLLABORATION.value or _DISTILLATION.value):
         raise InputError(

@@ -42,6 +42,7 @@ from tf_adaptive.training.progress import TerminalProgress
 
 from .flags import pruning as pruning_flags
 from .flags import training as training_flags
+from .flags.resumed import MAY_DIFFER
 
 flags.adopt_module_key_flags(training_flags)
 flags.adopt_module_key_flags(pruning_flags)
@@ -89,8 +90,8 @@ _NESTEROV = flags.DEFINE_bool("nesterov", False, "Nesterov's form of momentum")
 _SEED = flags.DEFINE_integer("seed", 0, "seed of weights, choices, order and augmentation")
 flags.mark_flags_as_required(["preset", "dataset", "run_dir"])
 
-# What may change when a run continues: where things are, and how often they are written.
-_MAY_DIFFER = ("run_dir", "data_dir", "resume", "stage_1_from", "checkpoint_seconds")
+# The first phase's folder holds what --stage_1_from gave, if anything did.
+_MAY_DIFFER = (*MAY_DIFFER, "stage_1_from")
 
 
 def main():

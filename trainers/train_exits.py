@@ -32,7 +32,7 @@ from tf_adaptive.graph.precision import copy_weights, with_dtype
 from tf_adaptive.programs import program
 from tf_adaptive.programs.progress_bar import with_bar
 from tf_adaptive.runs.directory import (
-    check_new_run,
+    check_open_run,
     check_resumed_run,
     finish_run,
     load_finished_run,
@@ -50,6 +50,7 @@ from tf_adaptive.training.recipes import recipe_for_images
 from .flags import backbone as backbone_flags
 from .flags import network_training
 from .flags import training as training_flags
+from .flags.resumed import MAY_DIFFER
 
 flags.adopt_module_key_flags(backbone_flags)
 flags.adopt_module_key_flags(network_training)
@@ -82,8 +83,7 @@ def main():
     run_dir = network_training.RUN_DIR.value
     if report_if_finished(run_dir, resume=training_flags.RESUME.value):
         return
-    if not training_flags.RESUME.value:
-        check_new_run(run_dir)
+    check_open_run(run_dir, resume=training_flags.RESUME.value)
     keras.utils.set_random_seed(network_training.SEED.value)
     network, dataset = backbone_flags.load_backbone(network_training.DATASET.value)
     model = attach_exits(network, head=_HEAD.value, **_places())
@@ -219,7 +219,7 @@ def _train_joint(
 def _train_backbone_first(network, model, dataset, drop_shares, config, dtype, exit_weights):
     run_dir = pathlib.Path(network_training.RUN_DIR.value)
     if training_flags.RESUME.value:
-        check_resumed_run(run_dir, config, may_differ=network_training.MAY_DIFFER)
+        check_resumed_run(run_dir, config, may_differ=MAY_DIFFER)
     else:
         start_run(run_dir, config)
     first, second = run_dir / "backbone", run_dir / "joint"

@@ -18,7 +18,6 @@ from tf_adaptive.errors import InputError, check_whole
 from tf_adaptive.exits.losses import check_exit_weights
 from tf_adaptive.programs import program
 from tf_adaptive.runs.checks import load_run_with_exits
-from tf_adaptive.runs.evaluate import report_if_finished
 from tf_adaptive.training.multi_exit_phases import phase_1_step
 
 from .flags import second_run
@@ -37,7 +36,7 @@ _LEARNING_RATE = flags.DEFINE_float(
 def main():
     check_whole("calibration_images", _CALIBRATION_IMAGES.value, least=1)
     second_run.check_flags()
-    if report_if_finished(second_run.OUTPUT_DIR.value, resume=second_run.RESUME.value):
+    if second_run.is_done():
         return
     config, trained = load_run_with_exits(_RUN_DIR.value)
     if config.get("prune_to") is not None:

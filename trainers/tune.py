@@ -36,6 +36,7 @@ from tf_adaptive.tuning.trials import FINISHED, Trials, best_trial
 from .flags import network as network_flags
 from .flags import search as search_flags
 from .flags import training as training_flags
+from .flags.resumed import MAY_DIFFER
 from .searches import drnet as drnet_search
 from .searches import multi_exit as multi_exit_search
 
@@ -129,7 +130,7 @@ def _open(run_dir, config):
             f"`run_dir` must be the directory of a search to resume. Received: {run_dir}, which "
             "holds a training"
         )
-    check_resumed_run(run_dir, config, may_differ=search_flags.MAY_DIFFER)
+    check_resumed_run(run_dir, config, may_differ=MAY_DIFFER)
 
 
 def _write(run_dir, trials, setup):

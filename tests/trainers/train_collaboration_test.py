@@ -148,3 +148,12 @@ def test_a_network_of_one_exit(finished_run, tmp_path):
 def refused_by(directory, run_dir, *more):
     output_dir = ("--output_dir", directory / "output")
     return refused(directory, PROGRAM, "--run_dir", run_dir, *output_dir, *more)
+
+
+def test_a_used_output_dir_is_refused_before_the_run_is_read(tmp_path, collaborating_run):
+    directories = ("--run_dir", tmp_path / "nowhere", "--output_dir", collaborating_run)
+    line = refused(collaborating_run, PROGRAM, *directories)
+    assert "`output_dir` must be new or empty for a new run. Received: " in line
+    line = refused(collaborating_run, PROGRAM, *directories, "--resume")
+    assert "`output_dir` must hold an unfinished run to resume" in line
+    assert "which is finished" in line

@@ -119,3 +119,12 @@ def test_other_runs(tmp_path, finished_run, finished_drnet, quantized_run):
     (pruned / "config.json").write_text(json.dumps(config | {"prune_to": 0.75}))
     line = refused(tmp_path, PROGRAM, "--run_dir", pruned, *output)
     assert "a network without zeros, which training would not keep" in line
+
+
+def test_a_used_output_dir_is_refused_before_the_run_is_read(tmp_path, quantized_run):
+    directories = ("--run_dir", tmp_path / "nowhere", "--output_dir", quantized_run)
+    line = refused(quantized_run, PROGRAM, *directories)
+    assert "`output_dir` must be new or empty for a new run. Received: " in line
+    line = refused(quantized_run, PROGRAM, *directories, "--resume")
+    assert "`output_dir` must hold an unfinished run to resume" in line
+    assert "which is finished" in line

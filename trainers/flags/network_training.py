@@ -9,6 +9,7 @@ from tf_adaptive.training.loop import train
 from tf_adaptive.training.progress import TerminalProgress
 
 from . import training as training_flags
+from .resumed import MAY_DIFFER
 
 DATASET = flags.DEFINE_string(
     "dataset",
@@ -30,9 +31,6 @@ NESTEROV = flags.DEFINE_bool(
     "nesterov", None, "Nesterov's form of momentum; as in the recipe if unset"
 )
 SEED = flags.DEFINE_integer("seed", 0, "seed of weights, order and augmentation")
-
-# What may change when a run continues: where things are, and how often they are written.
-MAY_DIFFER = ("run_dir", "data_dir", "resume", "checkpoint_seconds")
 
 
 def check_flags():

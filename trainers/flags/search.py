@@ -23,9 +23,6 @@ NESTEROV = flags.DEFINE_bool(
     "nesterov", None, "Nesterov's form of momentum; as in the paper if unset"
 )
 
-# What may change when a search continues: where its data are, and how often states are written.
-MAY_DIFFER = ("run_dir", "data_dir", "resume", "checkpoint_seconds")
-
 
 def range_of(flag, name, *, default, log=True):
     """The `Range` of hyperparameter `name` that a list flag gives; one number fixes it.
@@ -56,10 +53,10 @@ def shared_descent(dataset, *, epochs, learning_rate=None):
 
 def shared_flags():
     """The flags that a training program has in common with the search, with the values here."""
-    names = (
-        *("data_dir", "image_size", "train_size", "validation_size", "evaluation_split"),
-        "picture_reading",
-        *("precision", "seed", "batch_size", "schedule", "warmup_epochs", "momentum", "nesterov"),
-        *("weight_decay", "label_smoothing"),
+    shared = (
+        *training_flags.OF_DATA,
+        *(training_flags.PRECISION, SEED, BATCH_SIZE, training_flags.SCHEDULE, WARMUP_EPOCHS),
+        *(training_flags.MOMENTUM, NESTEROV, training_flags.WEIGHT_DECAY),
+        training_flags.LABEL_SMOOTHING,
     )
-    return {name: flags.FLAGS[name].value for name in names}
+    return {flag.name: flag.value for flag in shared}

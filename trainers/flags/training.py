@@ -25,6 +25,8 @@ PICTURE_READING = flags.DEFINE_string(
     AS_SEEN,
     "as_seen: turned as the camera was held, white where seen through; or as_stored",
 )
+# What `load_dataset` takes beside a data set's name, by its arguments' names.
+OF_DATA = (DATA_DIR, IMAGE_SIZE, TRAIN_SIZE, VALIDATION_SIZE, EVALUATION_SPLIT, PICTURE_READING)
 RESUME = flags.DEFINE_bool("resume", False, "continue what was interrupted in --run_dir")
 SCHEDULE = flags.DEFINE_string("schedule", "multi_step", "multi_step or cosine")
 MOMENTUM = flags.DEFINE_float("momentum", 0.9, "momentum of SGD")
@@ -42,15 +44,7 @@ def data_of(dataset):
     Raises:
         InputError: see `tf_adaptive.data.load_dataset`.
     """
-    return load_dataset(
-        dataset,
-        image_size=IMAGE_SIZE.value,
-        train_size=TRAIN_SIZE.value,
-        validation_size=VALIDATION_SIZE.value,
-        data_dir=DATA_DIR.value,
-        evaluation_split=EVALUATION_SPLIT.value,
-        picture_reading=PICTURE_READING.value,
-    )
+    return load_dataset(dataset, **{flag.name: flag.value for flag in OF_DATA})
 
 
 def descent(

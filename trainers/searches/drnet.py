@@ -26,6 +26,7 @@ from tf_adaptive.tuning.space import Choice, Range, check_space, default_values
 from ..flags import network as network_flags
 from ..flags import search as search_flags
 from ..flags import training as training_flags
+from ..flags.resumed import MAY_DIFFER
 
 _TARGET_GFLOPS = flags.DEFINE_float(
     "target_gflops", None, "mean cost of the classifier to aim at, in 10^9 multiply-accumulates"
@@ -136,7 +137,7 @@ class DRNetSearch:
                     seed=search_flags.SEED.value,
                     run_dir=directory,
                     config=self.config(),
-                    may_differ=search_flags.MAY_DIFFER,
+                    may_differ=MAY_DIFFER,
                     checkpoint_seconds=training_flags.CHECKPOINT_SECONDS.value,
                     progress=TerminalProgress(),
                 )
