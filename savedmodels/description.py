@@ -6,8 +6,8 @@ import pathlib
 from tf_adaptive.data.decoding import AS_STORED
 from tf_adaptive.errors import InputError
 from tf_adaptive.exits.thresholds import MEASURES
-from tf_adaptive.models.drnet import DRNet
 from tf_adaptive.reports.pictures import checked_class_names
+from tf_adaptive.runs.checks import is_routed
 from tf_adaptive.runs.dataset import load_run_dataset
 from tf_adaptive.runs.stored_fields import DATA_FIELDS, check_fields, is_list_of, is_number
 
@@ -55,7 +55,7 @@ def describe_data(config, model, data_dir=None):
         )
     if not all(setting in config for setting in _DATA_SETTINGS):
         config = load_run_dataset(config, data_dir=data_dir).description()
-    outputs = model.branches[0].outputs if isinstance(model, DRNet) else model.outputs
+    outputs = model.branches[0].outputs if is_routed(model) else model.outputs
     checked_class_names(config["class_names"], outputs[0].shape[-1])
     data = {setting: config[setting] for setting in _DATA_SETTINGS}
     return {**data, _READING: config.get(_READING, AS_STORED)}
