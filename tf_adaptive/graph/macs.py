@@ -162,10 +162,12 @@ def macs_of_calls(inputs, nodes, shapes=None):
     def run(*images):
         graph = tf.compat.v1.get_default_graph()
         tensors = dict(zip(map(id, inputs), images, strict=True))
-        for node in nodes:
-            before = len(graph.get_operations())
-            run_calls([node], tensors, call_for_inference)
-            traced.append((node.operation.name, graph.get_operations()[before:]))
+        # TensorFlow takes layers' names that begin with "_" within a scope alone, as a model is.
+        with tf.name_scope("model"):
+            for node in nodes:
+                before = len(graph.get_operations())
+                run_calls([node], tensors, call_for_inference)
+                traced.append((node.operation.name, graph.get_operations()[before:]))
 
     tf.function(run).get_concrete_function(
         *(
