@@ -6,6 +6,7 @@ from tf_adaptive.errors import InputError
 from tf_adaptive.programs import program
 from tf_adaptive.tuning.space import Range
 
+from . import network as network_flags
 from . import training as training_flags
 
 DATASET = flags.DEFINE_string("dataset", None, "as of the training program", required=True)
@@ -39,6 +40,26 @@ def range_of(flag, name, *, default, log=True):
     return Range(name, least=ends[0], most=ends[-1], default=default, log=log)
 
 
+def shared_settings(dataset, dtype):
+    """What a `SearchSettings` has of the flags that both tuners read, but for its `descent`.
+
+    Args:
+        dataset: `ImageDataset`.
+        dtype: of `training_flags.layers_dtype`.
+    """
+    return {
+        "dataset": dataset,
+        "dataset_name": DATASET.value,
+        "preset": network_flags.PRESET.value,
+        "dtype": dtype,
+        "batch_size": BATCH_SIZE.value,
+        "seed": SEED.value,
+        "checkpoint_seconds": training_flags.CHECKPOINT_SECONDS.value,
+        "config": program.flag_values() | dataset.description(),
+        "shared_flags": _shared_flags(),
+    }
+
+
 def shared_descent(dataset, *, epochs, learning_rate=None):
     """The `Descent` of a training of either tuner; --learning_rate's where none is given."""
     return training_flags.descent(
@@ -51,7 +72,7 @@ def shared_descent(dataset, *, epochs, learning_rate=None):
     )
 
 
-def shared_flags():
+def _shared_flags():
     """The flags that a training program has in common with the search, with the values here."""
     shared = (
         *training_flags.OF_DATA,
