@@ -103,6 +103,11 @@ def main():
     second_run.train_to_end(
         step, features, model, epochs=_EPOCHS.value, config=config, dataset=dataset
     )
+    _warn_of_exits_made_worse(heads, features, before, labels)
+
+
+def _warn_of_exits_made_worse(heads, features, before, labels):
+    """Warns of exits that answer the validation images worse than their logits `before` did."""
     after, _ = collect_logits(heads, features.batches("validation", FEATURE_BATCH_SIZE))
     worse = [
         f"exit {number} from {was:.2f} to {became:.2f} %"

@@ -104,7 +104,7 @@ def check_open_run(run_dir, *, resume, name="run_dir"):
             finished one.
     """
     if resume:
-        _read_unfinished(run_dir, name)
+        _read_unfinished(pathlib.Path(run_dir), name)
     else:
         check_new_run(run_dir, name)
 
@@ -143,6 +143,7 @@ def check_resumed_run(run_dir, config, *, may_differ=()):
     Raises:
         InputError: not a run, a finished one, or one with another setting, which is named.
     """
+    run_dir = pathlib.Path(run_dir)
     stored = _read_unfinished(run_dir, "run_dir")
     stored.pop("versions", None)
     config = json.loads(json.dumps(config))
@@ -158,7 +159,7 @@ def check_resumed_run(run_dir, config, *, may_differ=()):
 def _read_unfinished(run_dir, name):
     """The settings of a run, which must be unfinished."""
     stored = read_config(run_dir)
-    if (pathlib.Path(run_dir) / "model.keras").exists():
+    if (run_dir / "model.keras").exists():
         raise InputError(
             f"`{name}` must hold an unfinished run to resume. "
             f"Received: {run_dir}, which is finished (it has a model.keras)."
