@@ -1,6 +1,5 @@
 """Quantization-aware training from a finished run to its files."""
 
-import csv
 import json
 import shutil
 
@@ -10,7 +9,7 @@ import pytest
 from savedmodels.tflite.exit_runner import StagedRunner
 from savedmodels.tflite.flatbuffer_checks import operations, read_flatbuffer
 from tests.conftest import QUANTIZED_TRAINING
-from tests.trainers.programs import assert_same_weights, kill_program_at, refused, run_program
+from tests.trainers.programs import assert_same_weights, kill_program_at, refused, rows, run_program
 from tf_adaptive import with_quantization
 from tf_adaptive.compression.quantization import is_quantized
 from tf_adaptive.data.calibration import read_calibration_images
@@ -38,11 +37,9 @@ def test_weights_learn_and_ranges_stay(finished_run, quantized_run):
 
 
 def test_history_and_report(quantized_run):
-    with (quantized_run / "history.csv").open(newline="") as file:
-        (row,) = csv.DictReader(file)
+    (row,) = rows(quantized_run / "history.csv")
     assert float(row["loss"]) > 0
-    with (quantized_run / "report" / "anytime.csv").open(newline="") as file:
-        assert len(list(csv.DictReader(file))) == 4
+    assert len(rows(quantized_run / "report" / "anytime.csv")) == 4
 
 
 def test_killed_run_continues_bit_for_bit(tmp_path, finished_run, quantized_run):
