@@ -57,10 +57,10 @@ def read_picture(path):
                 content = file.read(MAX_FILE_BYTES + 1)
                 size = len(content)
     except OSError as error:
-        raise InputError(error.strerror) from error
+        raise InputError(f"{error.strerror}.") from error
     if size > MAX_FILE_BYTES:
         raise InputError(
-            f"A picture must have at most {MAX_FILE_BYTES} bytes. Received: at least {size}"
+            f"A picture must have at most {MAX_FILE_BYTES} bytes. Received: at least {size}."
         )
     return content
 

@@ -157,7 +157,7 @@ def _load_images(resolutions):
         raise InputError(
             f"Images must be of the largest of `resolutions`, {resolutions[0]} pixels a side. "
             f"Received: {_DATASET.value} at {dataset.image_shape[0]}; choose other --resolutions, "
-            f"or resize the images with --image_size {resolutions[0]}"
+            f"or resize the images with --image_size {resolutions[0]}."
         )
     return dataset
 
@@ -168,7 +168,7 @@ def _check_target(costs):
         raise InputError(
             f"`target_gflops` must be given, from {min(costs.branch_gflops):.4g} to "
             f"{max(costs.branch_gflops):.4g}, the cost of the cheapest and of the dearest "
-            "resolution. Received: none"
+            "resolution. Received: none."
         )
     check_target_gflops(costs.branch_gflops, _TARGET_GFLOPS.value)
 

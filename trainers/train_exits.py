@@ -114,13 +114,13 @@ def _check_flags():
         if backbone_flags.WEIGHTS.value == "none":
             raise InputError(
                 "`weights` must be trained ones where the backbone is frozen: train it with "
-                "trainers.train_static, or take --mode joint. Received: --weights none"
+                "trainers.train_static, or take --mode joint. Received: --weights none."
             )
         for flag in (training_flags.PRECISION, _EXIT_WEIGHTS):
             if flag.value not in (None, "float32"):
                 raise InputError(
                     f"`{flag.name}` must be left out with --mode frozen, where only the exits are "
-                    f"trained, each on its own. Received: {flag.name}={flag.value}"
+                    f"trained, each on its own. Received: {flag.name}={flag.value}."
                 )
     if _MODE.value == "backbone_then_joint" and _BACKBONE_EPOCHS.value is not None:
         check_whole("backbone_epochs", _BACKBONE_EPOCHS.value, least=1)
@@ -189,7 +189,7 @@ def _check_knows_classes(features, dataset):
         raise InputError(
             "A frozen backbone must tell the data set's classes apart: train it with "
             "trainers.train_static first, or take --mode joint. Received: one that is right for "
-            f"{right} of {total} validation images, {counts.max()} of which are of one class"
+            f"{right} of {total} validation images, {counts.max()} of which are of one class."
         )
 
 

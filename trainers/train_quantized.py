@@ -42,7 +42,7 @@ def main():
     if config.get("prune_to") is not None:
         raise InputError(
             "`run_dir` must be the run of a network without zeros, which training would not keep. "
-            f"Received: {_RUN_DIR.value}, pruned to {config['prune_to']}"
+            f"Received: {_RUN_DIR.value}, pruned to {config['prune_to']}."
         )
     dataset = second_run.data_of(config)
     descent = second_run.descent(

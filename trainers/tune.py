@@ -128,7 +128,7 @@ def _refuse_flags_of_other_tuners():
             if flag.present:
                 raise InputError(
                     f"`{flag.name}` must be left out with --tuner {_TUNER.value}: it is one of "
-                    f"{tuner}'s. Received: {flag.name}={flag.value!r}"
+                    f"{tuner}'s. Received: {flag.name}={flag.value!r}."
                 )
 
 
@@ -140,7 +140,7 @@ def _open(run_dir, config):
     if "tuner" not in read_config(run_dir):
         raise InputError(
             f"`run_dir` must be the directory of a search to resume. Received: {run_dir}, which "
-            "holds a training"
+            "holds a training."
         )
     check_resumed_run(run_dir, config, may_differ=MAY_DIFFER)
 
@@ -162,7 +162,7 @@ def _write_result(run_dir, trials):
     if best is None:
         raise InputError(
             "A trial of the search must end with a finite loss. Received: none that does; search "
-            "anew with a lower --learning_rate"
+            "anew with a lower --learning_rate."
         )
     with replaced_whole(run_dir / _RESULT) as temporary:
         result = {"best_trial": best.number, "objective": best.objective}

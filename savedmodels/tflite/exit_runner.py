@@ -54,7 +54,7 @@ class StagedRunner:
             raise InputError(
                 f"`thresholds` in {self._network.path} must be {self.num_exits - 1} numbers, one "
                 f"for each of the {self.num_exits} stages but the last. "
-                f"Received: {description['thresholds']}"
+                f"Received: {description['thresholds']}."
             )
         if thresholds is None:
             thresholds = description["thresholds"]

@@ -108,9 +108,9 @@ def test_flags_out_of_range(tmp_path, finished_run, flags, message):
 def test_other_runs(tmp_path, finished_run, finished_drnet, quantized_run):
     output = ("--output_dir", tmp_path / "run")
     line = refused(tmp_path, PROGRAM, "--run_dir", finished_drnet, *output)
-    assert line.endswith(f"Received: {finished_drnet}, which is that of a DRNet")
+    assert line.endswith(f"Received: {finished_drnet}, which is that of a DRNet.")
     line = refused(tmp_path, PROGRAM, "--run_dir", quantized_run, *output)
-    assert line.endswith("must be a network in float32. Received: one in 8 bits already")
+    assert line.endswith("must be a network in float32. Received: one in 8 bits already.")
     pruned = shutil.copytree(finished_run, tmp_path / "pruned")
     config = json.loads((pruned / "config.json").read_text())
     (pruned / "config.json").write_text(json.dumps(config | {"prune_to": 0.75}))

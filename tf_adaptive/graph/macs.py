@@ -64,7 +64,7 @@ def operation_macs(operation, asked_by):
         return _RULES[kind](operation, asked_by)
     raise InputError(
         f"`model` must be made of operations whose cost is known. Received: {kind!r} "
-        f"({operation.name!r}) in the layer {asked_by!r}"
+        f"({operation.name!r}) in the layer {asked_by!r}."
     )
 
 
@@ -140,7 +140,7 @@ def _size(tensor, asked_by):
     if not tensor.shape.is_fully_defined():
         raise InputError(
             "`model` must have static shapes to be counted: give its Input a height and a width. "
-            f"Received: {tensor.shape} in the layer {asked_by!r}"
+            f"Received: {tensor.shape} in the layer {asked_by!r}."
         )
     return tensor.shape.num_elements()
 

@@ -49,7 +49,7 @@ def check_same_network(other, model, run_dir):
     if _weight_shapes(other) != _weight_shapes(model):
         raise InputError(
             "`weights_from` must be a run of the same preset, image channels and number of "
-            f"classes. Received: {run_dir}, whose network differs"
+            f"classes. Received: {run_dir}, whose network differs."
         )
 
 
@@ -73,6 +73,6 @@ def load_run_with_exits(run_dir):
     if is_routed(model):
         raise InputError(
             "`run_dir` must be the run of a network with exits. "
-            f"Received: {run_dir}, which is that of a DRNet"
+            f"Received: {run_dir}, which is that of a DRNet."
         )
     return config, model

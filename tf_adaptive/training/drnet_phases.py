@@ -129,7 +129,7 @@ def load_classifier_phase(run_dir, *, resolutions, config):
     def refuse(name, before, now):
         raise InputError(
             f"`{name}` must be that of the stage 1 in {run_dir}, {before!r}. "
-            f"Received: {name}={now!r}"
+            f"Received: {name}={now!r}."
         )
 
     for name in ("preset", "dataset", "image_shape", "class_names"):

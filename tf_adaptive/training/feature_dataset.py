@@ -51,7 +51,7 @@ def _array_on_disk(folder, shape):
     except OSError as error:
         raise InputError(
             f"Features of {4 * np.prod(shape) / 1e9:.1f} GB must fit on the disk of the run. "
-            f"Received: {folder} ({error.strerror})"
+            f"Received: {folder} ({error.strerror})."
         ) from error
 
 
@@ -75,7 +75,7 @@ class FeatureDataset:
 
     def __init__(self, passes, validation):
         if not passes:
-            raise InputError("`passes` must be one or more passes over the images. Received: none")
+            raise InputError("`passes` must be one or more passes over the images. Received: none.")
         self._passes = list(passes)
         self.training_features, _ = self._passes[0]
         self._splits = {"train": self._passes[0], "validation": validation}

@@ -102,14 +102,14 @@ def _candidate_sets():
         except ValueError:
             raise InputError(
                 "`other_resolutions` must be whole numbers with commas between. "
-                f"Received: --other_resolutions={text}"
+                f"Received: --other_resolutions={text}."
             ) from None
     for sides in sets:
         check_resolutions(sides)
         if sides[0] != sets[0][0]:
             raise InputError(
                 "All candidates of `other_resolutions` must have the largest one of the first, "
-                f"{sets[0][0]}, as stage 1 is the same. Received: {','.join(map(str, sides))}"
+                f"{sets[0][0]}, as stage 1 is the same. Received: {','.join(map(str, sides))}."
             )
     return list(dict.fromkeys(sets))
 

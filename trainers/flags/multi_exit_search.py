@@ -62,7 +62,7 @@ def _space():
     for choice in choices:
         check_choice("gradient_equilibrium", choice, ("off", "on"))
     if not choices:
-        raise InputError("`gradient_equilibrium` must be off, on, or both. Received: neither")
+        raise InputError("`gradient_equilibrium` must be off, on, or both. Received: neither.")
     space = [
         search_flags.range_of(_EXIT_WEIGHT_RATIOS, "exit_weight_ratio", default=1.0),
         Choice("gradient_equilibrium", choices, "off"),

@@ -35,7 +35,7 @@ def range_of(flag, name, *, default, log=True):
     if len(ends) not in (1, 2) or len(ends) == 2 and ends[0] == ends[1]:
         raise InputError(
             f"`{flag.name}` must be a range with two different ends, or one number for no search. "
-            f"Received: --{flag.name}={','.join(flag.value)}"
+            f"Received: --{flag.name}={','.join(flag.value)}."
         )
     return Range(name, least=ends[0], most=ends[-1], default=default, log=log)
 

@@ -81,7 +81,7 @@ class DRNetSearch:
             raise InputError(
                 f"Images must be of the largest of `resolutions`, {self._union[0]} pixels a side. "
                 f"Received: {settings.dataset_name} at {dataset.image_shape[0]}; choose "
-                f"other --resolutions, or resize the images with --image_size {self._union[0]}"
+                f"other --resolutions, or resize the images with --image_size {self._union[0]}."
             )
         keras.utils.set_random_seed(settings.seed)
         self._model = DRNet.from_preset(
@@ -174,7 +174,7 @@ class DRNetSearch:
             raise InputError(
                 "`target_gflops` must be given, from "
                 f"{max(map(min, sets)):.4g} to {min(map(max, sets)):.4g}, the cost of the cheapest "
-                "and of the dearest resolution. Received: none"
+                "and of the dearest resolution. Received: none."
             )
         for gflops in sets:
             check_target_gflops(gflops, target)
@@ -190,7 +190,7 @@ class DRNetSearch:
             raise InputError(
                 f"`target_factors` must be from {least:.4g} to {most:.4g}, where the target is "
                 "one that the resolutions can meet, and rise. "
-                f"Received: --target_factors={settings.target_factors_given}"
+                f"Received: --target_factors={settings.target_factors_given}."
             )
         return given
 
