@@ -88,6 +88,10 @@ class FeatureDataset:
         order = order[first_batch * batch_size :]
         return _batches(features, labels, order, batch_size)
 
+    def steps_per_epoch(self, batch_size):
+        """Batches in a pass; see `ImageDataset.steps_per_epoch`."""
+        return -(-self.sizes["train"] // batch_size)
+
     def batches(self, split, batch_size):
         """Batches of one split in a fixed order; see `ImageDataset.batches`."""
         check_choice("split", split, self._splits)
