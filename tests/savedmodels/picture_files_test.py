@@ -45,8 +45,8 @@ def test_folders_without_pictures(tmp_path, monkeypatch):
     assert refused == {
         str(
             tmp_path / "texts"
-        ): "A folder must hold pictures (.bmp, .gif, .jpeg, .jpg, .png, .webp)",
-        str(tmp_path / "full/locked"): "Permission denied",
+        ): "A folder must hold pictures (.bmp, .gif, .jpeg, .jpg, .png, .webp).",
+        str(tmp_path / "full/locked"): "Permission denied.",
     }
 
 
