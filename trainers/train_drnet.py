@@ -90,7 +90,7 @@ _NESTEROV = flags.DEFINE_bool("nesterov", False, "Nesterov's form of momentum")
 _SEED = flags.DEFINE_integer("seed", 0, "seed of weights, choices, order and augmentation")
 flags.mark_flags_as_required(["preset", "dataset", "run_dir"])
 
-# The first phase's folder holds what --stage_1_from gave, if anything did.
+# The run that the first phase is taken from may be elsewhere too.
 _MAY_DIFFER = (*MAY_DIFFER, "stage_1_from")
 
 
