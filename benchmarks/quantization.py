@@ -21,8 +21,8 @@ from savedmodels.tflite.exit_runner import StagedRunner
 from tf_adaptive.compression.quantization import is_quantized
 from tf_adaptive.errors import InputError, check_whole
 from tf_adaptive.exits.operating_point import DEFAULT_ACCURACY_DROP
-from tf_adaptive.models.drnet import DRNet
 from tf_adaptive.programs import program
+from tf_adaptive.runs.checks import is_routed
 from tf_adaptive.runs.dataset import load_run_dataset, settings_of_data
 from tf_adaptive.runs.directory import load_finished_run
 
@@ -85,7 +85,7 @@ def _dataset_of_both():
     """The data of both runs, which must be the same network's."""
     config, model = load_finished_run(_RUN_DIR.value)
     quantized_config, quantized = load_finished_run(_QUANTIZED_RUN_DIR.value)
-    if isinstance(model, DRNet) or is_quantized(model):
+    if is_routed(model) or is_quantized(model):
         raise InputError(
             "`run_dir` must be the run of a network with exits in float32. "
             f"Received: {_RUN_DIR.value}, which is that of another kind"

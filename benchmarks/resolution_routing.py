@@ -12,10 +12,10 @@ from absl import flags
 
 from benchmarks.whole_batches import whole_batches
 from tf_adaptive.errors import InputError, check_whole
-from tf_adaptive.models.drnet import DRNet
 from tf_adaptive.programs import program
 from tf_adaptive.routing.costs import branch_costs
 from tf_adaptive.routing.timing import routing_seconds
+from tf_adaptive.runs.checks import is_routed
 from tf_adaptive.runs.dataset import load_run_dataset
 from tf_adaptive.runs.directory import load_finished_run
 
@@ -29,7 +29,7 @@ def main():
     check_whole("repeats", _REPEATS.value, least=1)
     check_whole("images", _IMAGES.value, least=1)
     config, model = load_finished_run(_RUN_DIR.value)
-    if not isinstance(model, DRNet):
+    if not is_routed(model):
         raise InputError(
             f"`run_dir` must be the run of a DRNet. Received: {_RUN_DIR.value}, whose network has "
             "exits; benchmarks.early_exit times those."

@@ -74,7 +74,7 @@ class SavedModelClassifier:
         except Exception as error:
             raise InputError(
                 "`model_dir` must be a SavedModel as savedmodels.export wrote it. "
-                f"Received: {version}, which cannot be loaded; export it again"
+                f"Received: {version}, which cannot be loaded; export it again."
             ) from error
         self(_blank_file(description["image_shape"]))
 
@@ -147,12 +147,12 @@ def _version(directory):
     if not models:
         raise InputError(
             "`model_dir` must be a folder that savedmodels.export or savedmodels.convert_tflite "
-            f"wrote. Received: {directory}"
+            f"wrote. Received: {directory}."
         )
     if len(models) > 1:
         raise InputError(
             "`model_dir` must name one model. "
-            f"Received: {directory}, which has {', '.join(sorted(model.name for model in models))}"
+            f"Received: {directory}, which has {', '.join(sorted(model.name for model in models))}."
         )
     return models[0] / str(max(versions(models[0])))
 
@@ -171,4 +171,4 @@ def _run(function, *arguments, **named):
         reason = plain_reason(error.message)
         if "Received" not in reason:
             reason = f"Every image must be a whole {PICTURE_KINDS} file. Received: {reason}"
-        raise InputError(reason) from error
+        raise InputError(f"{reason.rstrip('.')}.") from error

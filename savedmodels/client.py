@@ -160,7 +160,7 @@ def _image_inputs(images):
     if array.dtype != np.uint8 or array.ndim != 4:
         raise InputError(
             "`images` must be uint8 (batch, height, width, channels), or a list of the bytes of "
-            f"{PICTURE_KINDS} files. Received: {array.dtype} of the shape {array.shape}"
+            f"{PICTURE_KINDS} files. Received: {array.dtype} of the shape {array.shape}."
         )
     return {"images": array}
 
@@ -168,7 +168,7 @@ def _image_inputs(images):
 def _refused(address, reason):
     return InputError(
         "The request must be one that the server answers, and the server one that can be reached. "
-        f"Received from {address}: {plain_reason(reason)}"
+        f"Received from {address}: {plain_reason(reason).rstrip('.')}."
     )
 
 

@@ -73,19 +73,19 @@ def read_description(directory, fields):
     if not path.is_file():
         raise InputError(
             "The network must be one that savedmodels.export or savedmodels.convert_tflite wrote. "
-            f"Received: {directory}, which has no {DESCRIPTION_FILE}"
+            f"Received: {directory}, which has no {DESCRIPTION_FILE}."
         )
     try:
         description = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise InputError(
-            f"The description of a network must be JSON. Received: {path} ({error})"
+            f"The description of a network must be JSON. Received: {path} ({error})."
         ) from error
     for name, kind in {**DATA_SETTINGS, **fields}.items():
         if not isinstance(description, dict) or not isinstance(description.get(name), kind):
             raise InputError(
                 "The description of a network must be one that savedmodels.export or "
-                f"savedmodels.convert_tflite wrote. Received: {path}, which has no {name!r}"
+                f"savedmodels.convert_tflite wrote. Received: {path}, which has no {name!r}."
             )
     description.setdefault(PICTURE_READING, AS_STORED)
     check_fields(path, description, _FIELDS)

@@ -26,7 +26,7 @@ def find_pictures(arguments):
     paths, refused = [], {}
 
     def refuse(error):
-        refused[error.filename] = error.strerror
+        refused[error.filename] = f"{error.strerror}."
 
     for argument in arguments:
         if not os.path.isdir(argument):
@@ -37,7 +37,7 @@ def find_pictures(arguments):
             folders[:] = [name for name in folders if not name.startswith(".")]
             found += [os.path.join(folder, name) for name in files if _is_picture(name)]
         if not found and argument not in refused:
-            refused[argument] = f"A folder must hold pictures ({', '.join(PICTURE_SUFFIXES)})"
+            refused[argument] = f"A folder must hold pictures ({', '.join(PICTURE_SUFFIXES)})."
         paths += sorted(found)
     return paths, refused
 
@@ -57,10 +57,10 @@ def read_picture(path):
                 content = file.read(MAX_FILE_BYTES + 1)
                 size = len(content)
     except OSError as error:
-        raise InputError(error.strerror) from error
+        raise InputError(f"{error.strerror}.") from error
     if size > MAX_FILE_BYTES:
         raise InputError(
-            f"A picture must have at most {MAX_FILE_BYTES} bytes. Received: at least {size}"
+            f"A picture must have at most {MAX_FILE_BYTES} bytes. Received: at least {size}."
         )
     return content
 

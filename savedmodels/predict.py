@@ -54,7 +54,7 @@ def main(arguments):
     if not arguments:
         raise InputError(
             "There must be pictures beside the flags: files, folders, or - for standard input. "
-            "Received: none"
+            "Received: none."
         )
     # What reads the lines may stop, as `head` does.
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)

@@ -40,3 +40,35 @@ def tiny_ranet(num_classes=4):
         scale_growth=(4, 2, 1),
         scale_bottleneck=(4, 2, 1),
     )
+
+
+def msdnet_of_late_layers(**overrides):
+    """Three exits, the last of two layers."""
+    arguments = {
+        "input_shape": (16, 16, 3),
+        "num_classes": 5,
+        "block_layers": (1, 1, 2),
+        "num_channels": 8,
+        "growth_rate": 4,
+        "scale_growth": (1, 2),
+        "scale_bottleneck": (1, 2),
+    }
+    return MSDNet(**{**arguments, **overrides})
+
+
+def ranet_of_two_scales(**overrides):
+    """Three sub-networks, the last two at the same scale."""
+    arguments = {
+        "input_shape": (16, 16, 3),
+        "num_classes": 5,
+        "num_blocks": 1,
+        "block_step": 1,
+        "layer_step": 1,
+        "layer_growth": "linear",
+        "scales": (1, 2, 2),
+        "scale_growth": (2, 1, 1),
+        "scale_bottleneck": (2, 1, 1),
+        "num_channels": 8,
+        "growth_rate": 4,
+    }
+    return RANet(**{**arguments, **overrides})

@@ -28,18 +28,18 @@ def checked_images(images, spec):
         kind = "floating-point" if spec.dtype.is_floating else "integers"
         raise InputError(
             f"`images` must be {kind}, normalised as in training. "
-            f"Received: dtype {images.dtype.name}"
+            f"Received: dtype {images.dtype.name}."
         )
     if not images.shape.is_compatible_with(spec.shape):
         raise InputError(
-            f"`images` must have the shape {_named(spec.shape)}. Received: {tuple(images.shape)}"
+            f"`images` must have the shape {_named(spec.shape)}. Received: {tuple(images.shape)}."
         )
     if tf.executing_eagerly():
         (bad,) = np.nonzero(~are_finite([images]).numpy())
         if bad.size:
             raise InputError(
                 f"`images` must be finite. Received: NaN or infinite numbers in {bad.size} of "
-                f"{len(images)} images, the first at index {bad[0]}"
+                f"{len(images)} images, the first at index {bad[0]}."
             )
     return tf.cast(images, spec.dtype)
 

@@ -65,7 +65,7 @@ def _print_resolutions():
             raise InputError(
                 f"`{flag.name}` must be left out with a DRNet, whose preset has its resolutions "
                 "and whose runs benchmarks.resolution_routing times. "
-                f"Received: {flag.name}={flag.value}"
+                f"Received: {flag.name}={flag.value}."
             )
     check_choice("preset", network_flags.PRESET.value, DRNet.presets)
     overrides = {"num_classes": _NUM_CLASSES.value, "channels": _CHANNELS.value}

@@ -23,7 +23,6 @@ from tf_adaptive.programs.progress_bar import with_bar
 from tf_adaptive.reports.logits import collect_logits
 from tf_adaptive.runs.checks import check_is_preset
 from tf_adaptive.runs.directory import load_finished_run
-from tf_adaptive.runs.evaluate import report_if_finished
 from tf_adaptive.training.multi_exit_phases import (
     FEATURE_BATCH_SIZE,
     feature_passes,
@@ -35,7 +34,6 @@ from tf_adaptive.training.phase_2_checks import (
     exits_made_worse,
     largest_stable_rate,
 )
-from tf_adaptive.training.schedules import learning_rate_schedule
 
 from .flags import second_run
 
@@ -70,7 +68,7 @@ def main():
     check_distillation(_set_or(_ALPHA, _PUBLISHED_ALPHA), _TEMPERATURE.value)
     check_whole("augmented_passes", _AUGMENTED_PASSES.value, least=0)
     second_run.check_flags()
-    if report_if_finished(second_run.OUTPUT_DIR.value, resume=second_run.RESUME.value):
+    if second_run.is_done():
         return
     if not (_COLLABORATION.value or _DISTILLATION.value):
         raise InputError(
@@ -81,7 +79,7 @@ def main():
     check_is_preset(trained, config)
     dataset = second_run.data_of(config)
     # Now, so that a flag it refuses costs nobody the features.
-    _schedule(dataset)
+    _descent(dataset).learning_rate_schedule()
 
     keras.utils.set_random_seed(second_run.SEED.value)
     model, backbone, heads, teacher = phase_2_networks(trained, collaboration=_COLLABORATION.value)
@@ -98,16 +96,18 @@ def main():
     step = phase_2_step(
         heads,
         teacher if _DISTILLATION.value else None,
-        _schedule(dataset),
+        _descent(dataset),
         alpha=_ALPHA.value,
         temperature=_TEMPERATURE.value,
-        momentum=second_run.MOMENTUM.value,
-        nesterov=second_run.NESTEROV.value,
-        weight_decay=second_run.WEIGHT_DECAY.value,
     )
     second_run.train_to_end(
         step, features, model, epochs=_EPOCHS.value, config=config, dataset=dataset
     )
+    _warn_of_exits_made_worse(heads, features, before, labels)
+
+
+def _warn_of_exits_made_worse(heads, features, before, labels):
+    """Warns of exits that answer the validation images worse than their logits `before` did."""
     after, _ = collect_logits(heads, features.batches("validation", FEATURE_BATCH_SIZE))
     worse = [
         f"exit {number} from {was:.2f} to {became:.2f} %"
@@ -126,12 +126,12 @@ def _set_or(flag, value):
     return value if flag.value is None else flag.value
 
 
-def _schedule(dataset):
-    return learning_rate_schedule(
-        _SCHEDULE.value,
+def _descent(dataset):
+    return second_run.descent(
+        dataset,
+        schedule=_SCHEDULE.value,
         learning_rate=_set_or(_LEARNING_RATE, _PUBLISHED_LEARNING_RATE),
         epochs=_EPOCHS.value,
-        steps_per_epoch=dataset.steps_per_epoch(second_run.BATCH_SIZE.value),
         drop_epochs=program.numbers(_DROP_EPOCHS),
     )
 

@@ -3,11 +3,12 @@
     python -m trainers.train_drnet --preset drnet_resnet6_grey --dataset fashion_mnist_scaled \
         --target_gflops 0.045 --run_dir runs/scaled
 
-Stage 1 trains the classifier at all resolutions together, stage 2 predictor and classifier on each
-image's own. The defaults are the paper's: SGD with momentum 0.9, weight decay 1e-4, batch 256, rate
-0.1 with 3 epochs of warm-up, divided by 10 every 20 of 70 epochs and every 30 of 100 (at these
-shares of other numbers of epochs), the predictor's a tenth of it. With --prune_to, stage 2 prunes
-predictor and classifier; stage 1 is as without it, so that runs can share it.
+The first phase, of the flags --stage_1_..., trains the classifier at all resolutions together, the
+second, of --stage_2_..., predictor and classifier on each image's own. The defaults are the
+paper's: SGD with momentum 0.9, weight decay 1e-4, batch 256, rate 0.1 with 3 epochs of warm-up,
+divided by 10 every 20 of 70 epochs and every 30 of 100 (at these shares of other numbers of
+epochs), the predictor's a tenth of it. With --prune_to, the second phase prunes predictor and
+classifier; the first is as without it, so that runs can share it.
 """
 
 import pathlib
@@ -31,9 +32,9 @@ from tf_adaptive.routing.losses import check_target_gflops
 from tf_adaptive.runs.directory import check_resumed_run, finish_run, load_finished_run, start_run
 from tf_adaptive.runs.evaluate import report_if_finished, report_run
 from tf_adaptive.training.drnet_phases import (
-    load_stage_1,
-    stage_1_step,
-    stage_2_step,
+    classifier_step,
+    load_classifier_phase,
+    routing_step,
     take_classifier,
 )
 from tf_adaptive.training.loop import check_training, train
@@ -41,6 +42,7 @@ from tf_adaptive.training.progress import TerminalProgress
 
 from .flags import pruning as pruning_flags
 from .flags import training as training_flags
+from .flags.resumed import MAY_DIFFER
 
 flags.adopt_module_key_flags(training_flags)
 flags.adopt_module_key_flags(pruning_flags)
@@ -88,97 +90,45 @@ _NESTEROV = flags.DEFINE_bool("nesterov", False, "Nesterov's form of momentum")
 _SEED = flags.DEFINE_integer("seed", 0, "seed of weights, choices, order and augmentation")
 flags.mark_flags_as_required(["preset", "dataset", "run_dir"])
 
-# What may change when a run continues: where things are, and how often they are written.
-_MAY_DIFFER = ("run_dir", "data_dir", "resume", "stage_1_from", "checkpoint_seconds")
+# The run that the first phase is taken from may be elsewhere too.
+_MAY_DIFFER = (*MAY_DIFFER, "stage_1_from")
 
 
 def main():
     resolutions = _check_flags()
     dtype = training_flags.layers_dtype()
-    if report_if_finished(_RUN_DIR.value, resume=training_flags.RESUME.value):
+    run_dir = pathlib.Path(_RUN_DIR.value)
+    if report_if_finished(run_dir, resume=training_flags.RESUME.value):
         return
-    dataset = training_flags.data_of(_DATASET.value)
-    if dataset.image_shape[0] != resolutions[0]:
-        raise InputError(
-            f"Images must be of the largest of `resolutions`, {resolutions[0]} pixels a side. "
-            f"Received: {_DATASET.value} at {dataset.image_shape[0]}; choose other --resolutions, "
-            f"or resize the images with --image_size {resolutions[0]}"
-        )
+    dataset = _load_images(resolutions)
     keras.utils.set_random_seed(_SEED.value)
     model = _build(dataset, resolutions, dtype)
     costs = branch_costs(model)
-    if _TARGET_GFLOPS.value is None:
-        raise InputError(
-            f"`target_gflops` must be given, from {min(costs.branch_gflops):.4g} to "
-            f"{max(costs.branch_gflops):.4g}, the cost of the cheapest and of the dearest "
-            "resolution. Received: none"
-        )
-    check_target_gflops(costs.branch_gflops, _TARGET_GFLOPS.value)
-    for epochs in (_STAGE_1_EPOCHS.value, _STAGE_2_EPOCHS.value):
-        check_training(
-            dataset,
-            epochs=epochs,
-            batch_size=_BATCH_SIZE.value,
-            seed=_SEED.value,
-            checkpoint_seconds=training_flags.CHECKPOINT_SECONDS.value,
-        )
-    descent = training_flags.descent(
-        dataset,
-        batch_size=_BATCH_SIZE.value,
-        warmup_epochs=_WARMUP_EPOCHS.value,
-        nesterov=_NESTEROV.value,
-    )
-    stage_1 = stage_1_step(
-        model,
-        learning_rate=_LEARNING_RATE.value,
-        epochs=_STAGE_1_EPOCHS.value,
-        drop_epochs=program.numbers(_STAGE_1_DROP_EPOCHS),
-        **descent,
-    )
-    highest = _STAGE_2_LEARNING_RATE.value
-    stage_2 = stage_2_step(
-        model,
-        costs,
-        target_gflops=_TARGET_GFLOPS.value,
-        flops_weight=_FLOPS_WEIGHT.value,
-        temperature=_TEMPERATURE.value,
-        final_temperature=_FINAL_TEMPERATURE.value,
-        predictor_learning_rate_factor=_PREDICTOR_FACTOR.value,
-        dense=_DENSE.value,
-        learning_rate=_LEARNING_RATE.value if highest is None else highest,
-        epochs=_STAGE_2_EPOCHS.value,
-        drop_epochs=program.numbers(_STAGE_2_DROP_EPOCHS),
-        pruning=pruning_flags.pruning_of(
-            model,
-            steps=_STAGE_2_EPOCHS.value * descent["steps_per_epoch"],
-        ),
-        **descent,
-    )
+    _check_target(costs)
+    _check_trainings(dataset)
+    stage_1, stage_2 = _steps(model, costs, dataset)
 
     config = program.flag_values() | dataset.description()
+    classifier = None
     if _STAGE_1_FROM.value:
-        classifier = load_stage_1(_STAGE_1_FROM.value, resolutions=resolutions, config=config)
+        classifier = load_classifier_phase(
+            _STAGE_1_FROM.value, resolutions=resolutions, config=config
+        )
     if training_flags.RESUME.value:
-        check_resumed_run(_RUN_DIR.value, config, may_differ=_MAY_DIFFER)
+        check_resumed_run(run_dir, config, may_differ=_MAY_DIFFER)
     else:
-        start_run(_RUN_DIR.value, config)
-    first, second = (pathlib.Path(_RUN_DIR.value) / f"stage_{number}" for number in (1, 2))
-    if not _STAGE_1_FROM.value:
-        if not (first / "model.keras").exists():
-            print("Stage 1: the classifier at all resolutions", flush=True)
-            _train(stage_1, dataset, first, _STAGE_1_EPOCHS.value, config)
-            finish_run(first, model)
-        # Also where it was just trained: a run that goes on later must not differ.
-        _, classifier = load_finished_run(first)
+        start_run(run_dir, config)
+    if classifier is None:
+        classifier = _trained_classifier(stage_1, model, dataset, run_dir / "stage_1", config)
     take_classifier(model, classifier)
     print("Stage 2: the predictor, and each image at its own resolution", flush=True)
-    _train(stage_2, dataset, second, _STAGE_2_EPOCHS.value, config)
+    _train(stage_2, dataset, run_dir / "stage_2", _STAGE_2_EPOCHS.value, config)
 
     # The run's model is a float32 one whatever it was trained in: it is what is measured.
     trained = _build(dataset, resolutions, "float32")
     trained.set_weights(model.get_weights())
-    finish_run(_RUN_DIR.value, trained)
-    report_run(_RUN_DIR.value)
+    finish_run(run_dir, trained)
+    report_run(run_dir)
 
 
 def _check_flags():
@@ -200,6 +150,84 @@ def _check_flags():
     return resolutions
 
 
+def _load_images(resolutions):
+    """The data set, whose images must be of the largest candidate's size."""
+    dataset = training_flags.data_of(_DATASET.value)
+    if dataset.image_shape[0] != resolutions[0]:
+        raise InputError(
+            f"Images must be of the largest of `resolutions`, {resolutions[0]} pixels a side. "
+            f"Received: {_DATASET.value} at {dataset.image_shape[0]}; choose other --resolutions, "
+            f"or resize the images with --image_size {resolutions[0]}."
+        )
+    return dataset
+
+
+def _check_target(costs):
+    """Refuses a target that no choice of resolutions can meet."""
+    if _TARGET_GFLOPS.value is None:
+        raise InputError(
+            f"`target_gflops` must be given, from {min(costs.branch_gflops):.4g} to "
+            f"{max(costs.branch_gflops):.4g}, the cost of the cheapest and of the dearest "
+            "resolution. Received: none."
+        )
+    check_target_gflops(costs.branch_gflops, _TARGET_GFLOPS.value)
+
+
+def _check_trainings(dataset):
+    """Refuses what one of the trainings would refuse, before the first."""
+    for epochs in (_STAGE_1_EPOCHS.value, _STAGE_2_EPOCHS.value):
+        check_training(
+            dataset,
+            epochs=epochs,
+            batch_size=_BATCH_SIZE.value,
+            seed=_SEED.value,
+            checkpoint_seconds=training_flags.CHECKPOINT_SECONDS.value,
+        )
+
+
+def _steps(model, costs, dataset):
+    """The step of each phase."""
+    of_classifier, of_routing = _descents(dataset)
+    return classifier_step(model, of_classifier), routing_step(
+        model,
+        costs,
+        of_routing,
+        target_gflops=_TARGET_GFLOPS.value,
+        flops_weight=_FLOPS_WEIGHT.value,
+        temperature=_TEMPERATURE.value,
+        final_temperature=_FINAL_TEMPERATURE.value,
+        predictor_learning_rate_factor=_PREDICTOR_FACTOR.value,
+        dense=_DENSE.value,
+        pruning=pruning_flags.pruning_of(model, steps=of_routing.steps),
+    )
+
+
+def _descents(dataset):
+    """The `Descent` of each phase."""
+    shared = {
+        "batch_size": _BATCH_SIZE.value,
+        "warmup_epochs": _WARMUP_EPOCHS.value,
+        "nesterov": _NESTEROV.value,
+    }
+    highest = _STAGE_2_LEARNING_RATE.value
+    return (
+        training_flags.descent(
+            dataset,
+            learning_rate=_LEARNING_RATE.value,
+            epochs=_STAGE_1_EPOCHS.value,
+            drop_epochs=program.numbers(_STAGE_1_DROP_EPOCHS),
+            **shared,
+        ),
+        training_flags.descent(
+            dataset,
+            learning_rate=_LEARNING_RATE.value if highest is None else highest,
+            epochs=_STAGE_2_EPOCHS.value,
+            drop_epochs=program.numbers(_STAGE_2_DROP_EPOCHS),
+            **shared,
+        ),
+    )
+
+
 def _build(dataset, resolutions, dtype):
     return DRNet.from_preset(
         _PRESET.value,
@@ -210,6 +238,17 @@ def _build(dataset, resolutions, dtype):
         temperature=_TEMPERATURE.value,
         seed=_SEED.value,
     )
+
+
+def _trained_classifier(step, model, dataset, directory, config):
+    """The network of the first phase, which is trained where it is not yet."""
+    if not (directory / "model.keras").exists():
+        print("Stage 1: the classifier at all resolutions", flush=True)
+        _train(step, dataset, directory, _STAGE_1_EPOCHS.value, config)
+        finish_run(directory, model)
+    # Also where it was just trained: a run that goes on later must not differ.
+    _, trained = load_finished_run(directory)
+    return trained
 
 
 def _train(step, dataset, directory, epochs, config):

@@ -32,7 +32,7 @@ from tf_adaptive.graph.precision import copy_weights, with_dtype
 from tf_adaptive.programs import program
 from tf_adaptive.programs.progress_bar import with_bar
 from tf_adaptive.runs.directory import (
-    check_new_run,
+    check_open_run,
     check_resumed_run,
     finish_run,
     load_finished_run,
@@ -42,14 +42,15 @@ from tf_adaptive.runs.evaluate import report_if_finished, report_run
 from tf_adaptive.training.multi_exit_phases import (
     FEATURE_BATCH_SIZE,
     feature_passes,
+    phase_1_step,
     phase_2_step,
 )
 from tf_adaptive.training.recipes import recipe_for_images
-from tf_adaptive.training.schedules import learning_rate_schedule
 
 from .flags import backbone as backbone_flags
 from .flags import network_training
 from .flags import training as training_flags
+from .flags.resumed import MAY_DIFFER
 
 flags.adopt_module_key_flags(backbone_flags)
 flags.adopt_module_key_flags(network_training)
@@ -82,8 +83,7 @@ def main():
     run_dir = network_training.RUN_DIR.value
     if report_if_finished(run_dir, resume=training_flags.RESUME.value):
         return
-    if not training_flags.RESUME.value:
-        check_new_run(run_dir)
+    check_open_run(run_dir, resume=training_flags.RESUME.value)
     keras.utils.set_random_seed(network_training.SEED.value)
     network, dataset = backbone_flags.load_backbone(network_training.DATASET.value)
     model = attach_exits(network, head=_HEAD.value, **_places())
@@ -114,13 +114,13 @@ def _check_flags():
         if backbone_flags.WEIGHTS.value == "none":
             raise InputError(
                 "`weights` must be trained ones where the backbone is frozen: train it with "
-                "trainers.train_static, or take --mode joint. Received: --weights none"
+                "trainers.train_static, or take --mode joint. Received: --weights none."
             )
         for flag in (training_flags.PRECISION, _EXIT_WEIGHTS):
             if flag.value not in (None, "float32"):
                 raise InputError(
                     f"`{flag.name}` must be left out with --mode frozen, where only the exits are "
-                    f"trained, each on its own. Received: {flag.name}={flag.value}"
+                    f"trained, each on its own. Received: {flag.name}={flag.value}."
                 )
     if _MODE.value == "backbone_then_joint" and _BACKBONE_EPOCHS.value is not None:
         check_whole("backbone_epochs", _BACKBONE_EPOCHS.value, least=1)
@@ -158,21 +158,13 @@ def _train_frozen(model, dataset, drop_shares, config):
     )
     _check_knows_classes(features, dataset)
     _print_exits(model)
-    descent = network_training.descent(dataset)
     epochs = network_training.EPOCHS.value
-    rate = learning_rate_schedule(
-        descent["schedule"],
-        steps_per_epoch=descent["steps_per_epoch"],
-        warmup_epochs=descent["warmup_epochs"],
-        **network_training.rate_settings(drop_shares, epochs=epochs),
-    )
     step = phase_2_step(
         heads,
         teacher if _ALPHA.value < 1 else None,
-        rate,
+        network_training.descent(dataset, drop_shares, epochs=epochs),
         alpha=_ALPHA.value,
         temperature=_TEMPERATURE.value,
-        **{name: descent[name] for name in ("momentum", "nesterov", "weight_decay")},
     )
     network_training.train_in(
         run_dir,
@@ -197,7 +189,7 @@ def _check_knows_classes(features, dataset):
         raise InputError(
             "A frozen backbone must tell the data set's classes apart: train it with "
             "trainers.train_static first, or take --mode joint. Received: one that is right for "
-            f"{right} of {total} validation images, {counts.max()} of which are of one class"
+            f"{right} of {total} validation images, {counts.max()} of which are of one class."
         )
 
 
@@ -209,8 +201,10 @@ def _train_joint(
     epochs = network_training.EPOCHS.value
     network_training.train_in(
         directory,
-        network_training.whole_network_step(
-            trained, dataset, drop_shares, epochs=epochs, exit_weights=exit_weights
+        phase_1_step(
+            trained,
+            network_training.descent(dataset, drop_shares, epochs=epochs),
+            exit_weights=exit_weights,
         ),
         dataset,
         epochs=epochs,
@@ -225,7 +219,7 @@ def _train_joint(
 def _train_backbone_first(network, model, dataset, drop_shares, config, dtype, exit_weights):
     run_dir = pathlib.Path(network_training.RUN_DIR.value)
     if training_flags.RESUME.value:
-        check_resumed_run(run_dir, config, may_differ=network_training.MAY_DIFFER)
+        check_resumed_run(run_dir, config, may_differ=MAY_DIFFER)
     else:
         start_run(run_dir, config)
     first, second = run_dir / "backbone", run_dir / "joint"
@@ -235,7 +229,7 @@ def _train_backbone_first(network, model, dataset, drop_shares, config, dtype, e
         epochs = _BACKBONE_EPOCHS.value
         network_training.train_in(
             first,
-            network_training.whole_network_step(trained, dataset, drop_shares, epochs=epochs),
+            phase_1_step(trained, network_training.descent(dataset, drop_shares, epochs=epochs)),
             dataset,
             epochs=epochs,
             config=config,

@@ -18,6 +18,7 @@ from tf_adaptive.programs import program
 from tf_adaptive.runs.checks import check_same_network
 from tf_adaptive.runs.directory import finish_run, load_finished_run
 from tf_adaptive.runs.evaluate import report_if_finished, report_run
+from tf_adaptive.training.multi_exit_phases import phase_1_step
 from tf_adaptive.training.recipes import published_recipe
 
 from .flags import network as network_flags
@@ -66,14 +67,12 @@ def main():
     if _GRADIENT_EQUILIBRIUM.value:
         model = with_gradient_equilibrium(model, form=_GRADIENT_EQUILIBRIUM_FORM.value)
     epochs = network_training.EPOCHS.value
-    steps = epochs * dataset.steps_per_epoch(network_training.BATCH_SIZE.value)
-    step = network_training.whole_network_step(
+    descent = network_training.descent(dataset, drop_shares, epochs=epochs)
+    step = phase_1_step(
         model,
-        dataset,
-        drop_shares,
-        epochs=epochs,
+        descent,
         exit_weights=check_exit_weights(program.numbers(_EXIT_WEIGHTS), len(model.outputs)),
-        pruning=pruning_flags.pruning_of(model, steps=steps),
+        pruning=pruning_flags.pruning_of(model, steps=descent.steps),
     )
     network_training.train_in(
         run_dir,

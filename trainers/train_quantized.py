@@ -15,13 +15,10 @@ from absl import flags
 from tf_adaptive.compression.quantization import with_quantization
 from tf_adaptive.data.calibration import read_calibration_images
 from tf_adaptive.errors import InputError, check_whole
-from tf_adaptive.exits.losses import check_exit_weights, multi_exit_cross_entropy
+from tf_adaptive.exits.losses import check_exit_weights
 from tf_adaptive.programs import program
 from tf_adaptive.runs.checks import load_run_with_exits
-from tf_adaptive.runs.evaluate import report_if_finished
-from tf_adaptive.training.gradient_step import sgd
-from tf_adaptive.training.multi_exit_step import TrainStep
-from tf_adaptive.training.schedules import learning_rate_schedule
+from tf_adaptive.training.multi_exit_phases import phase_1_step
 
 from .flags import second_run
 
@@ -39,36 +36,29 @@ _LEARNING_RATE = flags.DEFINE_float(
 def main():
     check_whole("calibration_images", _CALIBRATION_IMAGES.value, least=1)
     second_run.check_flags()
-    if report_if_finished(second_run.OUTPUT_DIR.value, resume=second_run.RESUME.value):
+    if second_run.is_done():
         return
     config, trained = load_run_with_exits(_RUN_DIR.value)
     if config.get("prune_to") is not None:
         raise InputError(
             "`run_dir` must be the run of a network without zeros, which training would not keep. "
-            f"Received: {_RUN_DIR.value}, pruned to {config['prune_to']}"
+            f"Received: {_RUN_DIR.value}, pruned to {config['prune_to']}."
         )
     dataset = second_run.data_of(config)
-    schedule = learning_rate_schedule(
-        "cosine",
+    descent = second_run.descent(
+        dataset,
+        schedule="cosine",
         learning_rate=_LEARNING_RATE.value,
         epochs=_EPOCHS.value,
-        steps_per_epoch=dataset.steps_per_epoch(second_run.BATCH_SIZE.value),
+        # Phase II of IMTA has none.
+        label_smoothing=config.get("label_smoothing", 0.0),
     )
-    optimizer = sgd(
-        schedule, momentum=second_run.MOMENTUM.value, nesterov=second_run.NESTEROV.value
-    )
+    # Made and dropped, so that a flag it refuses costs nobody the ranges.
+    descent.optimizer()
     keras.utils.set_random_seed(second_run.SEED.value)
     model = with_quantization(trained, read_calibration_images(dataset, _CALIBRATION_IMAGES.value))
-    # Phase II of IMTA has neither.
     exit_weights = check_exit_weights(config.get("exit_weights"), len(model.outputs))
-    label_smoothing = config.get("label_smoothing", 0.0)
-
-    def loss(labels, logits):
-        return multi_exit_cross_entropy(
-            labels, logits, exit_weights=exit_weights, label_smoothing=label_smoothing
-        )[0]
-
-    step = TrainStep(model, optimizer, loss, weight_decay=second_run.WEIGHT_DECAY.value)
+    step = phase_1_step(model, descent, exit_weights=exit_weights)
     second_run.train_to_end(
         step, dataset, model, epochs=_EPOCHS.value, config=config, dataset=dataset
     )

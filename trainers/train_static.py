@@ -17,6 +17,7 @@ from tf_adaptive.graph.precision import copy_weights, with_dtype
 from tf_adaptive.programs import program
 from tf_adaptive.runs.directory import finish_run
 from tf_adaptive.runs.evaluate import report_if_finished, report_run
+from tf_adaptive.training.multi_exit_phases import phase_1_step
 from tf_adaptive.training.recipes import recipe_for_images
 
 from .flags import backbone as backbone_flags
@@ -42,13 +43,11 @@ def main():
     drop_shares = network_training.fill_recipe(recipe_for_images(dataset.image_shape))
     epochs = network_training.EPOCHS.value
     model = network if dtype is None else with_dtype(network, dtype)
-    steps = epochs * dataset.steps_per_epoch(network_training.BATCH_SIZE.value)
-    step = network_training.whole_network_step(
+    descent = network_training.descent(dataset, drop_shares, epochs=epochs)
+    step = phase_1_step(
         model,
-        dataset,
-        drop_shares,
-        epochs=epochs,
-        pruning=pruning_flags.pruning_of(model, steps=steps),
+        descent,
+        pruning=pruning_flags.pruning_of(model, steps=descent.steps),
     )
     network_training.train_in(
         run_dir,

@@ -3,12 +3,12 @@
     python -m trainers.tune --preset drnet_resnet6_grey --dataset fashion_mnist_scaled \
         --target_gflops 0.045 --epochs 4 --run_dir runs/search
 
---tuner drnet searches a DRNet's stage 2: the weight of the FLOPs loss, the target inside it, the
-temperature of the choice at first and at the end, the predictor's learning rate and, with
---other_resolutions, the candidates. Stage 1 is trained once, at all candidates together, and
-shared by the trials. Objective: validation accuracy at the target cost, which is the accuracy less
-λ for each GFLOP of the classifier's mean cost above the target; being cheaper earns nothing. λ is
-the most accuracy that a GFLOP buys between neighbouring fixed resolutions of stage 1.
+--tuner drnet searches a DRNet's second phase: the weight of the FLOPs loss, the target inside it,
+the temperature of the choice at first and at the end, the predictor's learning rate and, with
+--other_resolutions, the candidates. The first phase is trained once, at all candidates together,
+and shared by the trials. Objective: validation accuracy at the target cost, which is the accuracy
+less λ for each GFLOP of the classifier's mean cost above the target; being cheaper earns nothing. λ
+is the most accuracy that a GFLOP buys between neighbouring fixed resolutions of the first phase.
 
 --tuner multi_exit searches a ramp of the exits' weights and Gradient Equilibrium in phase I, and
 alpha and temperature of One-for-all distillation in phase II of IMTA. Objective: the mean of the
@@ -33,13 +33,17 @@ from tf_adaptive.runs.directory import check_resumed_run, read_config, start_run
 from tf_adaptive.tuning.search_report import write_search_report
 from tf_adaptive.tuning.trials import FINISHED, Trials, best_trial
 
+from .flags import drnet_search as drnet_flags
+from .flags import multi_exit_search as multi_exit_flags
 from .flags import network as network_flags
 from .flags import search as search_flags
 from .flags import training as training_flags
-from .searches import drnet as drnet_search
-from .searches import multi_exit as multi_exit_search
+from .flags.resumed import MAY_DIFFER
+from .searches.drnet import DRNetSearch
+from .searches.multi_exit import MultiExitSearch
 
-for _module in (network_flags, training_flags, search_flags, drnet_search, multi_exit_search):
+_FLAGS_OF_TUNER = {"drnet": drnet_flags, "multi_exit": multi_exit_flags}
+for _module in (network_flags, training_flags, search_flags, *_FLAGS_OF_TUNER.values()):
     flags.adopt_module_key_flags(_module)
 _TUNER = flags.DEFINE_string("tuner", "drnet", "what is trained: drnet or multi_exit")
 _SEARCH = flags.DEFINE_string("search", "bayesian", "bayesian, hyperband or random")
@@ -47,42 +51,62 @@ _TRIALS = flags.DEFINE_integer(
     "trials", None, "number of trials; 10 if unset, but with hyperband, whose --epochs decide"
 )
 
-_TUNERS = {"drnet": drnet_search, "multi_exit": multi_exit_search}
 _RESULT = "result.json"
 
 
 def main():
-    check_choice("tuner", _TUNER.value, _TUNERS)
+    check_choice("tuner", _TUNER.value, _FLAGS_OF_TUNER)
     _refuse_flags_of_other_tuners()
     # Only here, so that nothing else needs keras-tuner.
     from tf_adaptive.tuning.search import METHODS, check_search, search
 
     check_choice("search", _SEARCH.value, METHODS)
+    _check_flags()
+    if _SEARCH.value != "hyperband":
+        program.fill_unset(trials=10)
+    settings, setup = _setup()
+    method = {
+        "method": _SEARCH.value,
+        "count": _TRIALS.value,
+        "epochs": settings.descent.epochs,
+        "seed": settings.seed,
+    }
+    check_search(setup.space, **method)
+
+    run_dir = pathlib.Path(search_flags.RUN_DIR.value)
+    _open(run_dir, settings.config)
+    trials = Trials(run_dir)
+    if (run_dir / _RESULT).exists():
+        print(f"The search in {run_dir} is finished: no trial is started.")
+    else:
+        trainer = setup.start(run_dir)
+        begun, done = _tellers(run_dir, trials, setup)
+        search(setup.space, trainer, trials, begun=begun, done=done, **method)
+        _write(run_dir, trials.all(), setup)
+        _write_result(run_dir, trials.all())
+    _print_result(run_dir, trials.all())
+
+
+def _check_flags():
+    """Refuses what can be refused of both tuners' flags before data are prepared."""
     check_label_smoothing(training_flags.LABEL_SMOOTHING.value)
     check_whole("seed", search_flags.SEED.value, least=0, most=2**32 - 2)
     for flag in (search_flags.BATCH_SIZE, search_flags.EPOCHS):
         if flag.value is not None:
             check_whole(flag.name, flag.value, least=1)
-    if _SEARCH.value != "hyperband":
-        program.fill_unset(trials=10)
-    is_drnet = _TUNER.value == "drnet"
-    setup = drnet_search.DRNetSearch() if is_drnet else multi_exit_search.MultiExitSearch()
-    settings = {
-        "method": _SEARCH.value,
-        "count": _TRIALS.value,
-        "epochs": search_flags.EPOCHS.value,
-        "seed": search_flags.SEED.value,
-    }
-    check_search(setup.space, **settings)
 
-    run_dir = pathlib.Path(search_flags.RUN_DIR.value)
-    _open(run_dir, setup.config())
-    trials = Trials(run_dir)
-    if (run_dir / _RESULT).exists():
-        print(f"The search in {run_dir} is finished: no trial is started.")
-        _print_result(run_dir, trials.all())
-        return
-    trainer = setup.start(run_dir)
+
+def _setup():
+    """The settings that the flags ask for, and the search that has them."""
+    if _TUNER.value == "drnet":
+        settings = drnet_flags.drnet_settings()
+        return settings, DRNetSearch(settings)
+    settings = multi_exit_flags.multi_exit_settings()
+    return settings, MultiExitSearch(settings)
+
+
+def _tellers(run_dir, trials, setup):
+    """What is done when a trial begins and when it is done, two functions of the `Trial`."""
 
     def begun(trial):
         count = f" of {_TRIALS.value}" if _TRIALS.value else ""
@@ -93,29 +117,18 @@ def main():
         _write(run_dir, trials.all(), setup)
         print(f"Trial {trial.number}: {_reached(trial)}", flush=True)
 
-    search(setup.space, trainer, trials, begun=begun, done=done, **settings)
-    _write(run_dir, trials.all(), setup)
-    best = best_trial(trials.all())
-    if best is None:
-        raise InputError(
-            "A trial of the search must end with a finite loss. Received: none that does; search "
-            "anew with a lower --learning_rate"
-        )
-    with replaced_whole(run_dir / _RESULT) as temporary:
-        result = {"best_trial": best.number, "objective": best.objective}
-        temporary.write_text(json.dumps(result, indent=2) + "\n")
-    _print_result(run_dir, trials.all())
+    return begun, done
 
 
 def _refuse_flags_of_other_tuners():
-    for tuner, module in _TUNERS.items():
+    for tuner, module in _FLAGS_OF_TUNER.items():
         if tuner == _TUNER.value:
             continue
         for flag in flags.FLAGS.get_key_flags_for_module(module):
             if flag.present:
                 raise InputError(
                     f"`{flag.name}` must be left out with --tuner {_TUNER.value}: it is one of "
-                    f"{tuner}'s. Received: {flag.name}={flag.value!r}"
+                    f"{tuner}'s. Received: {flag.name}={flag.value!r}."
                 )
 
 
@@ -127,9 +140,9 @@ def _open(run_dir, config):
     if "tuner" not in read_config(run_dir):
         raise InputError(
             f"`run_dir` must be the directory of a search to resume. Received: {run_dir}, which "
-            "holds a training"
+            "holds a training."
         )
-    check_resumed_run(run_dir, config, may_differ=search_flags.MAY_DIFFER)
+    check_resumed_run(run_dir, config, may_differ=MAY_DIFFER)
 
 
 def _write(run_dir, trials, setup):
@@ -141,6 +154,19 @@ def _write(run_dir, trials, setup):
     if best is not None:
         for name, values in setup.flag_files(best.values, run_dir).items():
             write_flag_file(run_dir / name, values)
+
+
+def _write_result(run_dir, trials):
+    """What makes the search a finished one: its best trial."""
+    best = best_trial(trials)
+    if best is None:
+        raise InputError(
+            "A trial of the search must end with a finite loss. Received: none that does; search "
+            "anew with a lower --learning_rate."
+        )
+    with replaced_whole(run_dir / _RESULT) as temporary:
+        result = {"best_trial": best.number, "objective": best.objective}
+        temporary.write_text(json.dumps(result, indent=2) + "\n")
 
 
 def _print_result(run_dir, trials):

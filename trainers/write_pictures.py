@@ -34,7 +34,7 @@ def main():
         output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(
-            f"`output` must be a folder to write in. Received: {output} ({error.strerror})"
+            f"`output` must be a folder to write in. Received: {output} ({error.strerror})."
         ) from error
     for position, picture, (_, label) in zip(
         positions, dataset.pictures("test", positions), labels.as_numpy_iterator(), strict=True

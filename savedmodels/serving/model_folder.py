@@ -57,7 +57,7 @@ def new_version(output, name, version=None):
     if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", name):
         raise InputError(
             "`name` must be letters, digits, '_', '-' and '.', the first a letter, digit or '_'. "
-            f"Received: name={name!r}"
+            f"Received: name={name!r}."
         )
     if version is not None:
         check_whole("version", version, least=1)
@@ -66,13 +66,13 @@ def new_version(output, name, version=None):
     if model.exists() and name not in names:
         raise InputError(
             f"`name` must be new, or that of a model that was exported. Received: {model}, which "
-            "holds something else; name another one"
+            "holds something else; name another one."
         )
     version = version or 1 + max(versions(model), default=0)
     if (model / str(version)).exists():
         raise InputError(
             "`version` must be a new one; versions are never replaced. "
-            f"Received: {version}, which {model} has"
+            f"Received: {version}, which {model} has."
         )
     made = not output.exists()
     try:
@@ -86,7 +86,7 @@ def new_version(output, name, version=None):
             os.rename(folder, model / str(version))
     except OSError as error:
         raise InputError(
-            f"`output` must be a folder to write in. Received: {output} ({error.strerror})"
+            f"`output` must be a folder to write in. Received: {output} ({error.strerror})."
         ) from error
     finally:
         if made:
@@ -114,14 +114,14 @@ def _names(output):
     if not text.startswith(_OURS):
         raise InputError(
             "`output` must be a new folder, or one that models were exported to. "
-            f"Received: {output}, which holds something else; name another one"
+            f"Received: {output}, which holds something else; name another one."
         )
     try:
         config = text_format.Parse(text, model_server_config_pb2.ModelServerConfig())
     except text_format.ParseError as error:
         raise InputError(
             f"{settings} must list the models as it was written; mend it or delete it with the "
-            f"folder. Received: {error}"
+            f"folder. Received: {str(error).rstrip('.')}."
         ) from error
     return [model.name for model in config.model_config_list.config]
 

@@ -92,7 +92,7 @@ def check_agreement(table, *, precision, least_percent):
                 f"A conversion must agree with the Keras model on {least_percent:g} % of the test "
                 f"images at every {name}: take a higher `precision`, or allow it with "
                 f"`least_agreement`. Received: {precision}, {row['agreement_percent']} % at {name} "
-                f"{place}, probabilities up to {row['largest_probability_difference']} apart"
+                f"{place}, probabilities up to {row['largest_probability_difference']} apart."
             )
 
 

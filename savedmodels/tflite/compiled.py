@@ -52,7 +52,7 @@ class Compiler:
                 not run it.
         """
         if not os.path.isfile(path):
-            raise InputError(f"A converted network must have all its files. Missing: {path}")
+            raise InputError(f"A converted network must have all its files. Missing: {path}.")
         with without_notices():
             check_whole_flatbuffer(path)
         try:
@@ -64,7 +64,7 @@ class Compiler:
             driver = "; the GPU needs a driver" if self._accelerator == "gpu" else ""
             raise InputError(
                 f"A .tflite file must be one that LiteRT can run on the {self._accelerator}. "
-                f"Received: {path}{driver}"
+                f"Received: {path}{driver}."
             ) from error
 
 
@@ -98,7 +98,7 @@ class Signature:
         if name not in signatures:
             raise InputError(
                 "A .tflite file must be one that savedmodels.convert_tflite wrote, with the "
-                f"signature {name!r}. Received: one with {', '.join(signatures) or 'none'}"
+                f"signature {name!r}. Received: one with {', '.join(signatures) or 'none'}."
             )
         self._compiled = compiled
         self._name = name
@@ -117,7 +117,7 @@ class Signature:
             if shapes.get(tensor) != details["shape"]:
                 raise InputError(
                     "The .tflite files of a folder must be those of one network. Received: "
-                    f"{name!r} of another, which takes {tensor!r} of the shape {details['shape']}"
+                    f"{name!r} of another, which takes {tensor!r} of the shape {details['shape']}."
                 )
         self.inputs = {tensor: buffers[tensor] for tensor in takes}
         self._shapes = {tensor: shape_of(buffer) for tensor, buffer in self.outputs.items()}

@@ -78,7 +78,7 @@ class ConvertedNetwork:
             ):
                 raise InputError(
                     "The description of a converted network must say of each part "
-                    f"{', '.join(map(repr, fields))}. Received: {self._directory}, with {part!r}"
+                    f"{', '.join(map(repr, fields))}. Received: {self._directory}, with {part!r}."
                 )
             self._check_name(part["file"])
 
@@ -87,7 +87,7 @@ class ConvertedNetwork:
         if pathlib.PureWindowsPath(file).name != file or file in ("", ".."):
             raise InputError(
                 "The description of a converted network must name files of its own folder. "
-                f"Received: {self._directory}, with {file!r}"
+                f"Received: {self._directory}, with {file!r}."
             )
         if self._described_files is None:
             return
@@ -100,7 +100,7 @@ class ConvertedNetwork:
             raise InputError(
                 f"The description of a converted network must say of each file in {FILES_FIELD!r} "
                 f"'bytes' and 'sha256'. Received: {self._directory}, with {described!r} "
-                f"for {file!r}"
+                f"for {file!r}."
             )
 
     def load(self, part, *, classifies=True):
@@ -127,13 +127,13 @@ class ConvertedNetwork:
         if part["logits"] not in signature.outputs:
             raise InputError(
                 "The .tflite files of a folder must be those that its description says. Received: "
-                f"{part['signature']!r} without the output {part['logits']!r}"
+                f"{part['signature']!r} without the output {part['logits']!r}."
             )
         answers = shape_of(signature.outputs[part["logits"]])[-1]
         if classifies and answers != len(self.class_names):
             raise InputError(
                 f"`class_names` in {self.path} must be {answers} names, one per class. "
-                f"Received: {len(self.class_names)}"
+                f"Received: {len(self.class_names)}."
             )
         if not self._buffers:
             self._images = _images_buffer(signature, self.image_shape)
@@ -162,7 +162,7 @@ class ConvertedNetwork:
         ):
             raise InputError(
                 f"`image` must be a uint8 array of the shape {self.image_shape}. Received: "
-                f"{getattr(image, 'dtype', type(image).__name__)} of the shape {np.shape(image)}"
+                f"{getattr(image, 'dtype', type(image).__name__)} of the shape {np.shape(image)}."
             )
         self._images.write(image[np.newaxis].astype(np.float32) * self._scale + self._offset)
 
@@ -192,7 +192,7 @@ def _images_buffer(signature, image_shape):
     if shapes != [[1, *image_shape]]:
         raise InputError(
             "The .tflite files of a folder must be those that its description says. "
-            f"Received: one that takes the shapes {shapes}, where {image_shape} is said"
+            f"Received: one that takes the shapes {shapes}, where {image_shape} is said."
         )
     (images,) = signature.inputs.values()
     return images

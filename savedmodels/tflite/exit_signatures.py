@@ -112,6 +112,6 @@ def _shape_of_one(name, tensor):
     if None in tensor.shape[1:]:
         raise InputError(
             "TFLite needs images and state of fixed sizes: train at one image size. "
-            f"Received: {name!r} of shape {tuple(tensor.shape)}"
+            f"Received: {name!r} of shape {tuple(tensor.shape)}."
         )
     return (1, *tensor.shape[1:])

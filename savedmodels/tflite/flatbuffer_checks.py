@@ -41,7 +41,7 @@ def check_flatbuffer(content, signatures):
     if set(held) != set(signatures) or len(model.subgraphs) != len(signatures):
         raise InputError(
             f"A TFLite file must hold a graph for each of {', '.join(signatures)} and no other. "
-            f"Received: {len(model.subgraphs)} graphs, signatures {', '.join(held)}"
+            f"Received: {len(model.subgraphs)} graphs, signatures {', '.join(held)}."
         )
     for name, definition in held.items():
         graph = model.subgraphs[definition.subgraphIndex]
@@ -49,7 +49,7 @@ def check_flatbuffer(content, signatures):
             if operation.startswith("CUSTOM") or operation in _NOT_STRAIGHT_LINE:
                 raise InputError(
                     "A network for TFLite must be made of built-in operations, without loops, "
-                    f"branches and variables. Received: {operation} in {name}"
+                    f"branches and variables. Received: {operation} in {name}."
                 )
         _check_shapes(name, graph)
 
@@ -74,7 +74,7 @@ def check_int8(content):
             if is_float and name not in ("QUANTIZE", "DEQUANTIZE"):
                 raise InputError(
                     "A network in int8 must be made of operations that TFLite has for integers. "
-                    f"Received: {name} on floating-point numbers"
+                    f"Received: {name} on floating-point numbers."
                 )
 
 
@@ -95,7 +95,7 @@ def check_whole_flatbuffer(path):
         )
     except ValueError as error:
         raise InputError(
-            f"A .tflite file must be whole. Received: {path}, which is no TFLite model"
+            f"A .tflite file must be whole. Received: {path}, which is no TFLite model."
         ) from error
 
 
@@ -111,12 +111,13 @@ def read_flatbuffer(content):
         model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(content, 0))
     except (IndexError, TypeError, ValueError, struct.error) as error:
         raise InputError(
-            f"A .tflite file must be whole. Received: {len(content)} bytes that are no TFLite model"
+            "A .tflite file must be whole. "
+            f"Received: {len(content)} bytes that are no TFLite model."
         ) from error
     if not model.signatureDefs:
         raise InputError(
             "A .tflite file must have signatures, as savedmodels.convert_tflite writes them. "
-            "Received: one without"
+            "Received: one without."
         )
     return model
 
@@ -145,12 +146,12 @@ def _check_shapes(name, graph):
         if -1 in open_shape:
             raise InputError(
                 "Every tensor of a network for TFLite must have a fixed shape. "
-                f"Received: {open_shape} for {tensor.name.decode()!r} in {name}"
+                f"Received: {open_shape} for {tensor.name.decode()!r} in {name}."
             )
     for index in [*graph.inputs, *graph.outputs]:
         shape = [*map(int, graph.tensors[index].shape)]
         if shape[:1] != [1]:
             raise InputError(
                 "Inputs and outputs of a network for TFLite must have a batch of 1. "
-                f"Received: {shape} for {graph.tensors[index].name.decode()!r} in {name}"
+                f"Received: {shape} for {graph.tensors[index].name.decode()!r} in {name}."
             )

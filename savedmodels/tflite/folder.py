@@ -19,14 +19,14 @@ def check_output(directory):
     """Refuses an output folder that holds something else than a converted network."""
     directory = pathlib.Path(directory)
     if directory.exists() and not directory.is_dir():
-        raise InputError(f"`output` must be a folder. Received: the file {directory}")
+        raise InputError(f"`output` must be a folder. Received: the file {directory}.")
     held = sorted(directory.iterdir()) if directory.exists() else []
     # What is replaced is deleted, so every file must be one of those that a conversion writes.
     others = [path.name for path in held if path.name not in _OURS and path.suffix != ".tflite"]
     if others or (held and not (directory / DESCRIPTION_FILE).is_file()):
         raise InputError(
             "`output` must be new, empty, or a folder that savedmodels.convert_tflite wrote. "
-            f"Received: {directory}, which holds {(others or [path.name for path in held])[0]!r}"
+            f"Received: {directory}, which holds {(others or [path.name for path in held])[0]!r}."
         )
 
 
@@ -59,17 +59,17 @@ def check_described_file(path, described):
     """
     path = pathlib.Path(path)
     if not path.is_file():
-        raise InputError(f"A converted network must have all its files. Missing: {path}")
+        raise InputError(f"A converted network must have all its files. Missing: {path}.")
     size = path.stat().st_size
     if size != described["bytes"]:
         raise InputError(
             "The files of a converted network must be whole: convert it again. "
-            f"Received: {path} of {size} bytes, where {described['bytes']} were written"
+            f"Received: {path} of {size} bytes, where {described['bytes']} were written."
         )
     if _sha256(path) != described["sha256"]:
         raise InputError(
             "The files of a converted network must be as they were written: convert it again. "
-            f"Received: {path}, whose SHA-256 is another"
+            f"Received: {path}, whose SHA-256 is another."
         )
 
 
@@ -96,7 +96,7 @@ def folder_replaced_whole(directory):
         except OSError as error:
             raise InputError(
                 "`output` must be a folder that can be made. "
-                f"Received: {directory} ({error.strerror})"
+                f"Received: {directory} ({error.strerror})."
             ) from error
         new = aside / "new"
         new.mkdir()

@@ -58,7 +58,7 @@ class ResolutionRunner:
         if choices != len(self.resolutions):
             raise InputError(
                 f"A converted DRNet must have a branch for each of the predictor's {choices} "
-                f"choices. Received: {directory}, which has {len(self.resolutions)}"
+                f"choices. Received: {directory}, which has {len(self.resolutions)}."
             )
         # Of each loaded branch, what runs it and gives its logits.
         self._classify = {}

@@ -1,9 +1,7 @@
-import csv
-
 import numpy as np
 import pytest
 
-from tests.trainers.programs import files, run_program
+from tests.trainers.programs import files, rows, run_program
 
 PROGRAM = "benchmarks.imta_ablation"
 ROWS = {"none": "plain", "GE": "equilibrium", "ISC": "isc", "OFA": "ofa"}
@@ -37,8 +35,7 @@ def test_table_of_finished_runs(finished):
         spreads = np.abs(first - second) / np.sqrt(2)
         cells = [f"{m:.2f} ± {s:.2f}" for m, s in zip((first + second) / 2, spreads, strict=True)]
         assert line == f"| {row} | {' | '.join(cells)} |"
-    with (runs_dir / "ablation.csv").open(newline="") as file:
-        table = list(csv.DictReader(file))
+    table = rows(runs_dir / "ablation.csv")
     assert [line["row"] for line in table] == [row for row in ROWS for _ in range(3)]
     assert {line["seeds"] for line in table} == {"2"}
 

@@ -147,7 +147,7 @@ def test_a_truncated_file_is_named(tmp_path):
     for name in ("cat/07.jpg", "dog/03.png"):
         whole = (tmp_path / name).read_bytes()
         (tmp_path / name).write_bytes(whole[: len(whole) * 3 // 4])
-        with pytest.raises(InputError, match=f"\\(Invalid.*could not be decoded.*{name}$"):
+        with pytest.raises(InputError, match=f"\\(Invalid.*could not be decoded.*{name}\\.$"):
             load_dataset(f"folder:{tmp_path}")
         (tmp_path / name).write_bytes(whole)
     assert load_dataset(f"folder:{tmp_path}").num_classes == 2

@@ -65,6 +65,12 @@ def test_statistics_are_no_parameters():
     assert profile(model)[-1].parameters == trainable < model.count_params()
 
 
+def test_layers_of_any_name_that_a_model_runs_with():
+    images = keras.Input((8,), name="images")
+    (cost,) = profile(keras.Model(images, layers.Dense(6, name="_x")(images)))
+    assert (cost.macs, cost.lazy_macs, cost.parameters) == (8 * 6 + 6, 8 * 6 + 6, 8 * 6 + 6)
+
+
 def test_layers_called_twice_work_twice_and_count_their_parameters_once():
     images = keras.Input((8, 8, 2), name="images")
     shared = layers.Conv2D(2, 3, padding="same")

@@ -4,24 +4,13 @@ import pytest
 import tensorflow as tf
 
 from tests.bounds import ROUNDING, apart
+from tests.tiny_networks import msdnet_of_late_layers
 from tests.training.tiny_training import tiny_model
-from tf_adaptive import EarlyExit, MSDNet, RANet, with_collaboration, with_gradient_equilibrium
+from tf_adaptive import EarlyExit, RANet, with_collaboration, with_gradient_equilibrium
 from tf_adaptive.errors import InputError
 from tf_adaptive.exits.stages import calls_by_stage
 from tf_adaptive.graph.calls import calls_before
 from tf_adaptive.layers import GradientRescale
-
-
-def tiny_msdnet():
-    return MSDNet(
-        input_shape=(16, 16, 3),
-        num_classes=5,
-        block_layers=(1, 1, 2),
-        num_channels=8,
-        growth_rate=4,
-        scale_growth=(1, 2),
-        scale_bottleneck=(1, 2),
-    )
 
 
 def tiny_ranet():
@@ -39,7 +28,7 @@ def tiny_ranet():
     )
 
 
-@pytest.fixture(scope="module", params=[tiny_msdnet, tiny_ranet])
+@pytest.fixture(scope="module", params=[msdnet_of_late_layers, tiny_ranet])
 def network(request):
     return request.param()
 
@@ -168,7 +157,7 @@ def test_early_exit_runs_on_it(network):
 
 
 def test_the_released_form_rescales_what_the_exits_read():
-    network = tiny_msdnet()
+    network = msdnet_of_late_layers()
     stage_of = features_of_stages(network)
     ours = gradients(with_gradient_equilibrium(network, form="released"), list(stage_of), True)
     plain = gradients(network, list(stage_of), True)
@@ -183,7 +172,7 @@ def test_the_released_form_rescales_what_the_exits_read():
 
 
 def test_a_collaborating_networks_branches_are_its_exits():
-    network = with_collaboration(tiny_msdnet())
+    network = with_collaboration(msdnet_of_late_layers())
     names = ["stage_1_layer_1_scale_2", "stage_1_exit_features"]
     ours = gradients(with_gradient_equilibrium(network), names, training=False)
     plain = gradients(network, names, training=False)

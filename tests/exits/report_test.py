@@ -1,4 +1,3 @@
-import csv
 import os
 from types import SimpleNamespace
 
@@ -7,6 +6,7 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
+from tests.trainers.programs import rows as read_csv
 from tf_adaptive.errors import InputError
 from tf_adaptive.exits import plots
 from tf_adaptive.exits.evaluation import anytime, budgeted, confidences_of_exits
@@ -60,11 +60,6 @@ def write(directory, **changes):
 def report(tmp_path_factory):
     directory = tmp_path_factory.mktemp("run") / "deeper" / "report"
     return directory, write(directory)
-
-
-def read_csv(path):
-    with open(path, newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
 
 
 def test_report_holds_its_files_and_nothing_else(report):

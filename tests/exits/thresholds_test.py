@@ -196,7 +196,7 @@ def test_thresholds_refuse_bad_confidences():
 
 def test_thresholds_refuse_bad_fractions():
     confidences = np.full((3, 4), 0.5)
-    with pytest.raises(InputError, match="`exit_fractions` must hold 3 numbers"):
+    with pytest.raises(InputError, match="`fractions` must hold 3 numbers"):
         thresholds_for_budget(confidences, [0.5, 0.5])
     for fractions in ([0.5, 0.5, 0.5], [1.5, -0.5, 0.0], [np.nan, 0.5, 0.5], [np.inf, 0, 0]):
         with pytest.raises(InputError, match="must not be negative and must sum to 1"):

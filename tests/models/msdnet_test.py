@@ -6,21 +6,9 @@ from tests.models.network_checks import (
     assert_every_parameter_gets_a_gradient,
     assert_the_same_when_loaded_again,
 )
+from tests.tiny_networks import msdnet_of_late_layers
 from tf_adaptive import MSDNet, profile
 from tf_adaptive.errors import InputError
-
-
-def tiny_msdnet(**overrides):
-    arguments = {
-        "input_shape": (16, 16, 3),
-        "num_classes": 5,
-        "block_layers": (1, 1, 2),
-        "num_channels": 8,
-        "growth_rate": 4,
-        "scale_growth": (1, 2),
-        "scale_bottleneck": (1, 2),
-    }
-    return MSDNet(**{**arguments, **overrides})
 
 
 def test_macs_of_the_table_in_the_paper():
@@ -66,7 +54,7 @@ def test_presets_are_the_published_depths():
 @pytest.mark.parametrize("input_shape", [(16, 16, 1), (13, 21, 4), (1, 1, 3), (70, 40, 3)])
 @pytest.mark.parametrize("stem", ["cifar", "imagenet"])
 def test_any_input_shape(input_shape, stem):
-    model = tiny_msdnet(input_shape=input_shape, stem=stem)
+    model = msdnet_of_late_layers(input_shape=input_shape, stem=stem)
     images = np.random.default_rng(0).standard_normal((2, *input_shape)).astype("float32")
     for logits in model(images):
         assert logits.shape == (2, 5)
@@ -74,23 +62,29 @@ def test_any_input_shape(input_shape, stem):
 
 
 def test_no_transitions_without_reduction():
-    assert any("transition" in layer.name for layer in tiny_msdnet().layers)
-    assert not any("transition" in layer.name for layer in tiny_msdnet(reduction=0).layers)
+    assert any("transition" in layer.name for layer in msdnet_of_late_layers().layers)
+    assert not any(
+        "transition" in layer.name for layer in msdnet_of_late_layers(reduction=0).layers
+    )
 
 
 def test_saved_and_loaded_again(tmp_path):
-    assert_the_same_when_loaded_again(tiny_msdnet(dtype="float32", name="a_name"), tmp_path)
+    assert_the_same_when_loaded_again(
+        msdnet_of_late_layers(dtype="float32", name="a_name"), tmp_path
+    )
 
 
 def test_bfloat16_inside_float32_out(tmp_path):
-    model = tiny_msdnet(dtype="mixed_bfloat16")
+    model = msdnet_of_late_layers(dtype="mixed_bfloat16")
     assert_bfloat16_inside_float32_out(model)
     assert_the_same_when_loaded_again(model, tmp_path)
 
 
 @pytest.mark.parametrize("stem", ["cifar", "imagenet"])
 def test_every_trainable_parameter_gets_a_gradient(stem):
-    assert_every_parameter_gets_a_gradient(tiny_msdnet(stem=stem, input_shape=(32, 32, 3)))
+    assert_every_parameter_gets_a_gradient(
+        msdnet_of_late_layers(stem=stem, input_shape=(32, 32, 3))
+    )
 
 
 def test_unknown_preset():
@@ -124,4 +118,4 @@ def test_unknown_preset():
 )
 def test_refuses(arguments, message):
     with pytest.raises(InputError, match=message):
-        tiny_msdnet(**arguments)
+        msdnet_of_late_layers(**arguments)

@@ -8,25 +8,9 @@ from tests.models.network_checks import (
     assert_every_parameter_gets_a_gradient,
     assert_the_same_when_loaded_again,
 )
+from tests.tiny_networks import ranet_of_two_scales
 from tf_adaptive import RANet, profile, split_stages
 from tf_adaptive.errors import InputError
-
-
-def tiny_ranet(**overrides):
-    arguments = {
-        "input_shape": (16, 16, 3),
-        "num_classes": 5,
-        "num_blocks": 1,
-        "block_step": 1,
-        "layer_step": 1,
-        "layer_growth": "linear",
-        "scales": (1, 2, 2),
-        "scale_growth": (2, 1, 1),
-        "scale_bottleneck": (2, 1, 1),
-        "num_channels": 8,
-        "growth_rate": 4,
-    }
-    return RANet(**{**arguments, **overrides})
 
 
 def source_names(model, name):
@@ -137,7 +121,7 @@ def test_imagenet_presets_build(preset, stem_channels):
 )
 def test_blocks(scales, exits, fusion, halving, transitions, stem_sides, exit_sides):
     count = len(scales)
-    model = tiny_ranet(
+    model = ranet_of_two_scales(
         num_blocks=2,
         layer_growth="even",
         layer_step=2,
@@ -169,7 +153,7 @@ def test_blocks(scales, exits, fusion, halving, transitions, stem_sides, exit_si
 
 
 def test_fusion_layers_read_the_same_numbered_block_before():
-    model = tiny_ranet(layer_step=2, layer_growth="even")
+    model = ranet_of_two_scales(layer_step=2, layer_growth="even")
     fused = {
         name: source_names(model, f"subnetwork_{name}")[0]
         for name in (
@@ -199,7 +183,7 @@ def test_fusion_layers_read_the_same_numbered_block_before():
 
 
 def test_a_fusion_block_puts_together():
-    model = tiny_ranet(layer_step=2, layer_growth="even")
+    model = ranet_of_two_scales(layer_step=2, layer_growth="even")
     # Sub-network 2 begins at 16 pixels and halves in block 1; sub-network 1 has 8.
     expected = {
         "subnetwork_2_block_1_layer_1": [
@@ -224,7 +208,7 @@ def test_a_fusion_block_puts_together():
 
 
 def test_channels():
-    model = tiny_ranet(
+    model = ranet_of_two_scales(
         scales=(1, 2),
         scale_growth=(3, 2),
         scale_bottleneck=(2, 4),
@@ -282,7 +266,7 @@ def test_channels():
     ],
 )
 def test_any_input_shape_that_can_be_halved(stem, input_shape):
-    model = tiny_ranet(input_shape=input_shape, stem=stem)
+    model = ranet_of_two_scales(input_shape=input_shape, stem=stem)
     images = np.random.default_rng(0).standard_normal((2, *input_shape)).astype("float32")
     for logits in model(images):
         assert logits.shape == (2, 5)
@@ -290,16 +274,16 @@ def test_any_input_shape_that_can_be_halved(stem, input_shape):
 
 
 def test_one_sub_network():
-    model = tiny_ranet(num_blocks=2, scales=(1,), scale_growth=(1,), scale_bottleneck=(1,))
+    model = ranet_of_two_scales(num_blocks=2, scales=(1,), scale_growth=(1,), scale_bottleneck=(1,))
     assert len(model(np.zeros((1, 16, 16, 3), "float32"))) == 2
 
 
 def test_saved_and_loaded_again(tmp_path):
-    assert_the_same_when_loaded_again(tiny_ranet(dtype="float32", name="a_name"), tmp_path)
+    assert_the_same_when_loaded_again(ranet_of_two_scales(dtype="float32", name="a_name"), tmp_path)
 
 
 def test_bfloat16_inside_float32_out(tmp_path):
-    model = tiny_ranet(dtype="mixed_bfloat16")
+    model = ranet_of_two_scales(dtype="mixed_bfloat16")
     assert_bfloat16_inside_float32_out(model)
     assert_the_same_when_loaded_again(model, tmp_path)
 
@@ -308,7 +292,7 @@ def test_bfloat16_inside_float32_out(tmp_path):
 @pytest.mark.parametrize("dtype", ["float32", "mixed_bfloat16"])
 def test_every_trainable_parameter_gets_a_gradient(stem, dtype):
     assert_every_parameter_gets_a_gradient(
-        tiny_ranet(stem=stem, input_shape=(32, 32, 3), dtype=dtype)
+        ranet_of_two_scales(stem=stem, input_shape=(32, 32, 3), dtype=dtype)
     )
 
 
@@ -376,4 +360,4 @@ def test_unknown_preset():
 )
 def test_refuses(arguments, message):
     with pytest.raises(InputError, match=message):
-        tiny_ranet(**arguments)
+        ranet_of_two_scales(**arguments)

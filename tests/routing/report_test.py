@@ -1,4 +1,3 @@
-import csv
 import os
 
 import numpy as np
@@ -6,6 +5,7 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
+from tests.trainers.programs import rows as read_csv
 from tf_adaptive.errors import InputError
 from tf_adaptive.routing import plots
 from tf_adaptive.routing.evaluation import compare_choices
@@ -45,11 +45,6 @@ def write(directory, **changes):
     report = RoutingReport(**{**NETWORK, "pictures": pictures, **changes})
     report.write(directory)
     return report
-
-
-def read_csv(path):
-    with open(path, newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,3 @@
-import csv
 import json
 import os
 import shutil
@@ -13,7 +12,7 @@ from savedmodels.description import DESCRIPTION_FILE
 from savedmodels.serving.model_folder import EXTRA_ASSETS
 from savedmodels.serving.saved_model import export_run
 from tests.savedmodels.conftest import LOWER_DTYPE
-from tests.trainers.programs import files, refused, run_program
+from tests.trainers.programs import files, refused, rows, run_program
 from tf_adaptive.errors import InputError
 from tf_adaptive.runs.directory import read_config
 
@@ -21,8 +20,7 @@ CLASSES = [str(digit) for digit in range(10)]
 
 
 def table(run_dir, name):
-    with (run_dir / "report" / f"{name}.csv").open(newline="") as file:
-        return list(csv.DictReader(file))
+    return rows(run_dir / "report" / f"{name}.csv")
 
 
 def copied(run_dir, tmp_path):

@@ -45,8 +45,8 @@ def test_folders_without_pictures(tmp_path, monkeypatch):
     assert refused == {
         str(
             tmp_path / "texts"
-        ): "A folder must hold pictures (.bmp, .gif, .jpeg, .jpg, .png, .webp)",
-        str(tmp_path / "full/locked"): "Permission denied",
+        ): "A folder must hold pictures (.bmp, .gif, .jpeg, .jpg, .png, .webp).",
+        str(tmp_path / "full/locked"): "Permission denied.",
     }
 
 
@@ -79,7 +79,7 @@ def test_reads_files_and_standard_input(tmp_path, monkeypatch):
 )
 def test_what_cannot_be_read(tmp_path, name, reason):
     made(tmp_path, "file.jpg")
-    with pytest.raises(InputError, match=f"^{reason}$"):
+    with pytest.raises(InputError, match=f"^{reason}\\.$"):
         read_picture(str(tmp_path / name))
 
 

@@ -67,7 +67,7 @@ def kill_program_at(wanted, name, *arguments):
 
 def rows(path):
     """The rows of a CSV file, dictionaries of texts."""
-    with path.open(newline="") as file:
+    with path.open(newline="", encoding="utf-8") as file:
         return list(csv.DictReader(file))
 
 

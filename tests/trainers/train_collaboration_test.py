@@ -1,4 +1,3 @@
-import csv
 import json
 import shutil
 
@@ -6,7 +5,7 @@ import keras
 import numpy as np
 import pytest
 
-from tests.trainers.programs import refused, run_program
+from tests.trainers.programs import refused, rows, run_program
 from tf_adaptive.runs.dataset import load_run_dataset
 from tf_adaptive.runs.directory import load_finished_run
 
@@ -43,13 +42,11 @@ def test_only_the_exits_have_changed(finished_run, collaborating_run):
 
 def test_the_run_is_one_that_evaluation_takes(collaborating_run, tmp_path):
     run_dir = shutil.copytree(collaborating_run, tmp_path / "run")
-    with (run_dir / "report" / "anytime.csv").open(newline="") as file:
-        before = list(csv.DictReader(file))
+    before = rows(run_dir / "report" / "anytime.csv")
     assert len(before) == 4
     finished = run_program("trainers.evaluate", "--run_dir", run_dir)
     assert finished.status == 0, finished.stderr
-    with (run_dir / "report" / "anytime.csv").open(newline="") as file:
-        assert list(csv.DictReader(file)) == before
+    assert rows(run_dir / "report" / "anytime.csv") == before
 
 
 def test_distillation_alone_keeps_the_exits_form(finished_run, tmp_path):
@@ -148,3 +145,12 @@ def test_a_network_of_one_exit(finished_run, tmp_path):
 def refused_by(directory, run_dir, *more):
     output_dir = ("--output_dir", directory / "output")
     return refused(directory, PROGRAM, "--run_dir", run_dir, *output_dir, *more)
+
+
+def test_a_used_output_dir_is_refused_before_the_run_is_read(tmp_path, collaborating_run):
+    directories = ("--run_dir", tmp_path / "nowhere", "--output_dir", collaborating_run)
+    line = refused(collaborating_run, PROGRAM, *directories)
+    assert "`output_dir` must be new or empty for a new run. Received: " in line
+    line = refused(collaborating_run, PROGRAM, *directories, "--resume")
+    assert "`output_dir` must hold an unfinished run to resume" in line
+    assert "which is finished" in line

@@ -1,6 +1,5 @@
 """Quantization-aware training from a finished run to its files."""
 
-import csv
 import json
 import shutil
 
@@ -10,7 +9,7 @@ import pytest
 from savedmodels.tflite.exit_runner import StagedRunner
 from savedmodels.tflite.flatbuffer_checks import operations, read_flatbuffer
 from tests.conftest import QUANTIZED_TRAINING
-from tests.trainers.programs import assert_same_weights, kill_program_at, refused, run_program
+from tests.trainers.programs import assert_same_weights, kill_program_at, refused, rows, run_program
 from tf_adaptive import with_quantization
 from tf_adaptive.compression.quantization import is_quantized
 from tf_adaptive.data.calibration import read_calibration_images
@@ -38,11 +37,9 @@ def test_weights_learn_and_ranges_stay(finished_run, quantized_run):
 
 
 def test_history_and_report(quantized_run):
-    with (quantized_run / "history.csv").open(newline="") as file:
-        (row,) = csv.DictReader(file)
+    (row,) = rows(quantized_run / "history.csv")
     assert float(row["loss"]) > 0
-    with (quantized_run / "report" / "anytime.csv").open(newline="") as file:
-        assert len(list(csv.DictReader(file))) == 4
+    assert len(rows(quantized_run / "report" / "anytime.csv")) == 4
 
 
 def test_killed_run_continues_bit_for_bit(tmp_path, finished_run, quantized_run):
@@ -111,11 +108,20 @@ def test_flags_out_of_range(tmp_path, finished_run, flags, message):
 def test_other_runs(tmp_path, finished_run, finished_drnet, quantized_run):
     output = ("--output_dir", tmp_path / "run")
     line = refused(tmp_path, PROGRAM, "--run_dir", finished_drnet, *output)
-    assert line.endswith(f"Received: {finished_drnet}, which is that of a DRNet")
+    assert line.endswith(f"Received: {finished_drnet}, which is that of a DRNet.")
     line = refused(tmp_path, PROGRAM, "--run_dir", quantized_run, *output)
-    assert line.endswith("must be a network in float32. Received: one in 8 bits already")
+    assert line.endswith("must be a network in float32. Received: one in 8 bits already.")
     pruned = shutil.copytree(finished_run, tmp_path / "pruned")
     config = json.loads((pruned / "config.json").read_text())
     (pruned / "config.json").write_text(json.dumps(config | {"prune_to": 0.75}))
     line = refused(tmp_path, PROGRAM, "--run_dir", pruned, *output)
     assert "a network without zeros, which training would not keep" in line
+
+
+def test_a_used_output_dir_is_refused_before_the_run_is_read(tmp_path, quantized_run):
+    directories = ("--run_dir", tmp_path / "nowhere", "--output_dir", quantized_run)
+    line = refused(quantized_run, PROGRAM, *directories)
+    assert "`output_dir` must be new or empty for a new run. Received: " in line
+    line = refused(quantized_run, PROGRAM, *directories, "--resume")
+    assert "`output_dir` must hold an unfinished run to resume" in line
+    assert "which is finished" in line

@@ -6,10 +6,11 @@ from tests.training.tiny_drnet import tiny_drnet
 from tf_adaptive.errors import InputError
 from tf_adaptive.models import DRNet
 from tf_adaptive.runs.directory import finish_run, start_run
+from tf_adaptive.training.descent import Descent
 from tf_adaptive.training.drnet_phases import (
-    load_stage_1,
-    stage_1_step,
-    stage_2_step,
+    classifier_step,
+    load_classifier_phase,
+    routing_step,
     take_classifier,
 )
 
@@ -20,17 +21,14 @@ CONFIG = {
     "class_names": ["a", "b", "c"],
     "sizes": {"train": 40, "validation": 10, "test": 10},
 }
-DESCENT = {
-    "schedule": "multi_step",
-    "learning_rate": 0.1,
-    "epochs": 10,
-    "steps_per_epoch": 7,
-    "warmup_epochs": 0,
-    "momentum": 0.9,
-    "nesterov": False,
-    "weight_decay": 1e-4,
-    "label_smoothing": 0.0,
-}
+DESCENT = Descent(
+    schedule="multi_step",
+    learning_rate=0.1,
+    epochs=10,
+    steps_per_epoch=7,
+    nesterov=False,
+    weight_decay=1e-4,
+)
 
 
 def rates(step, batches):
@@ -44,19 +42,19 @@ def rates(step, batches):
 def test_rates_fall_where_the_papers_do():
     model, costs = tiny_drnet()
     # Of 10 epochs of 7 steps: after 2/7, 4/7 and 6/7, then after 3, 6 and 9 epochs.
-    seen = rates(stage_1_step(model, **DESCENT), 70)
+    seen = rates(classifier_step(model, DESCENT), 70)
     expected = 20 * [0.1] + 20 * [0.01] + 20 * [0.001] + 10 * [0.0001]
     np.testing.assert_allclose(seen, expected, rtol=1e-6)
-    step = stage_2_step(
+    step = routing_step(
         model,
         costs,
+        DESCENT,
         target_gflops=np.mean(costs.branch_gflops),
         flops_weight=0.2,
         temperature=1.0,
         final_temperature=0.25,
         predictor_learning_rate_factor=0.1,
         dense=False,
-        **DESCENT,
     )
     seen = rates(step, 70)
     expected = 21 * [0.1] + 21 * [0.01] + 21 * [0.001] + 7 * [0.0001]
@@ -104,7 +102,7 @@ def other_run(tmp_path_factory):
 def test_stage_1_that_fits(other_run):
     fewer = CONFIG | {"sizes": {"train": 20, "validation": 10, "test": 10}}
     for resolutions in ((16, 12, 8), (16, 8)):
-        model = load_stage_1(other_run, resolutions=resolutions, config=fewer)
+        model = load_classifier_phase(other_run, resolutions=resolutions, config=fewer)
         assert model.resolutions == (16, 12, 8)
 
 
@@ -121,11 +119,11 @@ def test_stage_1_that_fits(other_run):
 )
 def test_stage_1_of_something_else(other_run, name, value):
     with pytest.raises(InputError, match=f"`{name}` must be that of the stage 1 in {other_run}"):
-        load_stage_1(other_run, resolutions=(16, 12, 8), config=CONFIG | {name: value})
+        load_classifier_phase(other_run, resolutions=(16, 12, 8), config=CONFIG | {name: value})
     with pytest.raises(InputError, match="`resolutions` must be that of the stage 1"):
-        load_stage_1(other_run, resolutions=(16, 10), config=CONFIG)
+        load_classifier_phase(other_run, resolutions=(16, 10), config=CONFIG)
 
 
 def test_no_stage_1(tmp_path):
     with pytest.raises(InputError, match="must be the directory of a run"):
-        load_stage_1(tmp_path, resolutions=(16, 8), config=CONFIG)
+        load_classifier_phase(tmp_path, resolutions=(16, 8), config=CONFIG)

@@ -1,9 +1,8 @@
-import csv
-
 import pytest
 import tensorflow as tf
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from tests.trainers.programs import rows
 from tf_adaptive.errors import InputError
 from tf_adaptive.training.history import History
 
@@ -13,8 +12,7 @@ def row(epoch):
 
 
 def read(run_dir):
-    with (run_dir / "history.csv").open(newline="") as file:
-        return list(csv.DictReader(file))
+    return rows(run_dir / "history.csv")
 
 
 def test_rows_are_read_back_to_the_last_digit(tmp_path):

@@ -1,4 +1,3 @@
-import csv
 import pathlib
 import shutil
 
@@ -7,6 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests.trainers.programs import without_times
 from tests.training.tiny_training import (
     BATCH_SIZE,
     CONFIG,
@@ -27,10 +27,7 @@ REPOSITORY = pathlib.Path(__file__).parents[2]
 
 def history(run_dir):
     """The rows of `history.csv` without what depends on the clock."""
-    with (run_dir / "history.csv").open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    clock = ("images_per_second", "seconds")
-    return [{name: row[name] for name in row if name not in clock} for row in rows]
+    return without_times(run_dir / "history.csv")
 
 
 def weights(model):

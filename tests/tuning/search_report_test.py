@@ -1,15 +1,9 @@
-import csv
-
 import pytest
 from PIL import Image
 
+from tests.trainers.programs import rows
 from tf_adaptive.tuning.search_report import write_search_report
 from tf_adaptive.tuning.trials import FAILED, FINISHED, Point, Trial
-
-
-def rows(path):
-    with path.open(newline="") as file:
-        return list(csv.DictReader(file))
 
 
 def trial(number, *pairs, status=FINISHED):

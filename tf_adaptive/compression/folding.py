@@ -44,7 +44,7 @@ def fold_batch_norm(model, *, dtype=None):
             model on two random images.
     """
     if not is_functional(model):
-        raise InputError(f"`model` must be a functional keras.Model. Received: {model!r}")
+        raise InputError(f"`model` must be a functional keras.Model. Received: {model!r}.")
     model = open_nested(model)
     calls = calls_before(model.outputs)
     folded_into = _norms_to_fold(model, calls)
@@ -131,7 +131,7 @@ def _check_same_answers(model, folded):
                 raise InputError(
                     "`model` must be made of layers that can be copied by their configuration and "
                     f"weights. Received: {model.name!r}, whose folded network answers otherwise, "
-                    f"by {difference / size:.2g} of the answer"
+                    f"by {difference / size:.2g} of the answer."
                 )
 
 
@@ -207,7 +207,7 @@ def _set_weights(copy, weights):
     if shapes != [array.shape for array in weights]:
         raise InputError(
             "`model` must be made of layers whose configuration makes all their weights. "
-            f"Received: {copy.name!r}, whose weights are others"
+            f"Received: {copy.name!r}, whose weights are others."
         )
     copy.set_weights(weights)
 

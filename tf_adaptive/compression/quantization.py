@@ -63,9 +63,9 @@ def with_quantization(model, images):
     """
     exit_tensors(model)
     if is_quantized(model):
-        raise InputError("`model` must be a network in float32. Received: one in 8 bits already")
+        raise InputError("`model` must be a network in float32. Received: one in 8 bits already.")
     if len(images) == 0:
-        raise InputError("`images` must be one image or more. Received: none")
+        raise InputError("`images` must be one image or more. Received: none.")
     model = fold_batch_norm(model, dtype="float32")
     calls = calls_before(model.outputs)
     _check_calls(model, calls)
@@ -107,7 +107,7 @@ def quantizer_of(tensor):
 def _check_calls(model, calls):
     if len(model.inputs) > 1:
         raise InputError(
-            f"`model` must have one input, images. Received: {len(model.inputs)} inputs"
+            f"`model` must have one input, images. Received: {len(model.inputs)} inputs."
         )
     known, called = (*_WITH_KERNEL, *_MOVING, *_AVERAGING, keras.layers.ReLU), set()
     for node in calls:
@@ -116,7 +116,7 @@ def _check_calls(model, calls):
             what = "called twice" if id(layer) in called else f"a {type(layer).__name__}"
             raise InputError(
                 "A network to be quantized must be made of the layers of MSDNet and RANet, each "
-                f"called once. Received: {layer.name!r}, {what}"
+                f"called once. Received: {layer.name!r}, {what}."
             )
         called.add(id(layer))
 

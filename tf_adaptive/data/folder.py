@@ -219,13 +219,13 @@ def _check_readable(paths, picture_reading):
     if len(bad) == 1:
         raise InputError(
             f"An image file ({_reason(decode_file, bad[0])}) could not be decoded; mend or remove "
-            f"it: {bad[0]}"
+            f"it: {bad[0]}."
         )
     named = [f"{path} ({_reason(decode_file, path)})" for path in bad[:_NAMED_FILES]]
     more = f" and {len(bad) - len(named)} more" if len(bad) > len(named) else ""
     raise InputError(
         f"{len(bad)} image files could not be decoded; mend or remove them: "
-        f"{', '.join(named)}{more}"
+        f"{', '.join(named)}{more}."
     )
 
 

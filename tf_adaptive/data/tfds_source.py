@@ -286,7 +286,7 @@ def _builder(name, data_dir):
     except (ValueError, AssertionError, ImportError) as error:
         raise InputError(
             f"`dataset` must be a data set that TFDS can load. Received: dataset={name!r}. "
-            f"{_one_line(error)}"
+            f"{_one_line(error)}."
         ) from error
 
 
@@ -327,7 +327,7 @@ def _prepare(name, builder):
         if builder.name == "fashion_mnist":
             advice = "Install Debian's package dataset-fashion-mnist, or give the `data_dir`"
         raise InputError(
-            f"`{name}` is not prepared and could not be prepared. {advice}: {_one_line(error)}"
+            f"`{name}` is not prepared and could not be prepared. {advice}: {_one_line(error)}."
         ) from error
 
 
@@ -340,4 +340,4 @@ def _read_resized(builder, split, image_size):
 
 
 def _one_line(error):
-    return " ".join(str(error).split())
+    return " ".join(str(error).split()).rstrip(".")

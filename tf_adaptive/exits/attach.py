@@ -63,7 +63,7 @@ def attach_exits(model, num_exits=4, *, at=None, head="linear", tokens="mean"):
     if not places:
         raise InputError(
             "`model` must have a place for an exit, a feature map on which all that comes later "
-            f"depends. Received: {model.name!r}, whose graph has none"
+            f"depends. Received: {model.name!r}, whose graph has none."
         )
     if at is None:
         check_whole("num_exits", num_exits, least=2)
@@ -77,7 +77,7 @@ def attach_exits(model, num_exits=4, *, at=None, head="linear", tokens="mean"):
         if tuple(exit_logits.shape) != tuple(logits.shape):
             raise InputError(
                 f"`head` must give logits of shape {tuple(logits.shape)}, as the last exit does. "
-                f"Received: {tuple(exit_logits.shape)} at {place.layer!r}"
+                f"Received: {tuple(exit_logits.shape)} at {place.layer!r}."
             )
         exits.append(exit_logits)
     return keras.Model(graph.input, [*exits, logits], name=model.name)
@@ -91,7 +91,7 @@ def _called(head, tokens, features, num_classes, number):
         if len(features.shape) != 4:
             raise InputError(
                 "`head` must be 'linear' or a function where an exit reads tokens. "
-                f"Received: head={head!r}"
+                f"Received: head={head!r}."
             )
         return conv_head(features, num_classes, name=name)
     return linear_head(features, num_classes, name=name, tokens=tokens)
@@ -117,7 +117,7 @@ def _nearest_to_equal_shares(places, num_exits, name):
 
 def _named(places, names, model):
     if isinstance(names, str) or not names:
-        raise InputError(f"`at` must be a list of names of layers. Received: at={names!r}")
+        raise InputError(f"`at` must be a list of names of layers. Received: at={names!r}.")
     found = {place.layer: index for index, (place, _) in enumerate(places)}
     for name in names:
         if name in found:
@@ -154,5 +154,5 @@ def _check_names(graph):
     if taken:
         raise InputError(
             "Layers of `model` must not be called as those of exits are, exit_1 and so on. "
-            f"Received: {taken[0]!r}"
+            f"Received: {taken[0]!r}."
         )

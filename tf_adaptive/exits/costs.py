@@ -63,7 +63,7 @@ def profile(model, *, latency_runs=0):
             without a height or a width.
     """
     if latency_runs < 0:
-        raise InputError(f"`latency_runs` must be 0 or more. Received: {latency_runs}")
+        raise InputError(f"`latency_runs` must be 0 or more. Received: {latency_runs}.")
     exit_tensors(model)
     opened = open_nested(model)
     calls = calls_by_stage(opened)

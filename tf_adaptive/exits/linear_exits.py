@@ -32,7 +32,7 @@ def linear_exits(model):
         if not is_linear:
             raise InputError(
                 "Every exit of `model` must be a keras.layers.Dense without activation. "
-                f"Received: exit {number} is {layer.name!r}, a {type(layer).__name__}"
+                f"Received: exit {number} is {layer.name!r}, a {type(layer).__name__}."
             )
         exits.append((layer, node.input_tensors[0]))
     return exits

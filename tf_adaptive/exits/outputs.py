@@ -25,29 +25,29 @@ def exit_tensors(model, *, least=1):
     if not is_functional(model):
         raise InputError(
             "`model` must be a functional keras.Model whose outputs are its exits. "
-            f"Received: {type(model).__name__}"
+            f"Received: {type(model).__name__}."
         )
     structure = model.output
     if isinstance(structure, dict):
         raise InputError(
             "`model` must give its exits as a list, in order of cost. "
-            f"Received: a dictionary of {sorted(structure)}"
+            f"Received: a dictionary of {sorted(structure)}."
         )
     exits = keras.tree.flatten(structure)
     if len(exits) < least:
         raise InputError(
             f"`model` must have {least} outputs or more, one per exit. "
-            f"Received: {model.name!r} with {len(exits)}"
+            f"Received: {model.name!r} with {len(exits)}."
         )
     shapes = [tuple(logits.shape) for logits in exits]
     if any(len(shape) != 2 or shape[1] is None or shape[1] < 2 for shape in shapes):
         raise InputError(
             "Every output of `model` must be logits of shape (batch, classes), of two classes or "
-            f"more. Received: shapes {shapes}"
+            f"more. Received: shapes {shapes}."
         )
     if len({classes for _, classes in shapes}) > 1:
         raise InputError(
             "All outputs of `model` must have the same number of classes. "
-            f"Received: {[classes for _, classes in shapes]}"
+            f"Received: {[classes for _, classes in shapes]}."
         )
     return exits

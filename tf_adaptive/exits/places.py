@@ -80,7 +80,7 @@ def _check_channels_last(model):
         if getattr(layer, "data_format", "channels_last") == "channels_first":
             raise InputError(
                 "`model` must have its channels last. Received: the layer "
-                f"{layer.name!r}, whose channels are first"
+                f"{layer.name!r}, whose channels are first."
             )
 
 

@@ -76,14 +76,14 @@ class Stage:
             if len(given) != len(self.takes):
                 raise InputError(
                     f"Stage 1 must be given the model's {len(self.takes)} inputs "
-                    f"({', '.join(self.takes)}). Received: {len(given)}"
+                    f"({', '.join(self.takes)}). Received: {len(given)}."
                 )
             state = dict(zip(self.takes, given, strict=True))
         missing = [name for name in self.takes if name not in state]
         if missing:
             raise InputError(
                 f"Stage {self.number} must be given the state of the stage before. "
-                f"Missing: {missing[0]!r}. Received: {sorted(state)}"
+                f"Missing: {missing[0]!r}. Received: {sorted(state)}."
             )
         # The last stage has one output, which Keras gives without a list around it.
         given = [keras.ops.convert_to_tensor(state[name]) for name in self.reads]
@@ -174,7 +174,7 @@ def calls_by_stage(model):
         if not calls:
             raise InputError(
                 "Every exit of `model` must need work that the exits before it do not: give the "
-                f"outputs in order of cost, each once. Received: exit {number} needs none"
+                f"outputs in order of cost, each once. Received: exit {number} needs none."
             )
         computed.extend(_outputs([calls]))
         stages.append(calls)
@@ -192,7 +192,7 @@ def check_cheapest_first(model):
     if len(exits) > 1 and all(after < before for before, after in itertools.pairwise(alone)):
         raise InputError(
             "Exits of `model` must be in order of cost, the cheapest first. "
-            f"Received: {model.name!r} with the dearest first"
+            f"Received: {model.name!r} with the dearest first."
         )
 
 
@@ -281,7 +281,7 @@ def _check_batch_axis(state, names, number, batch):
         if len(tensor.shape) == 0 or tensor.shape[0] != batch:
             raise InputError(
                 "Every tensor that a stage hands on must have the batch as its first axis. "
-                f"Received: {names[id(tensor)]!r} of shape {tuple(tensor.shape)}, exit {number}"
+                f"Received: {names[id(tensor)]!r} of shape {tuple(tensor.shape)}, exit {number}."
             )
 
 
@@ -314,7 +314,7 @@ def _check_rows(inputs, states, names):
                     "Every tensor that a stage hands on must have the batch as its first axis: put "
                     "windows back together before an exit. "
                     f"Received: {names[id(tensor)]!r} with {rows} rows of a batch of "
-                    f"{_TRIED_BATCH}, exit {number}"
+                    f"{_TRIED_BATCH}, exit {number}."
                 )
 
 

@@ -76,7 +76,7 @@ def exit_fractions(p, num_exits):
     return powers / powers.sum()
 
 
-def thresholds_for_budget(confidences, exit_fractions):
+def thresholds_for_budget(confidences, fractions):
     """Confidence thresholds that let a given share of the samples leave at each exit.
 
     Exit by exit, among the samples not yet gone and in order of falling confidence, the
@@ -87,7 +87,7 @@ def thresholds_for_budget(confidences, exit_fractions):
 
     Args:
         confidences: `(exits, samples)`, floats in [0, 1], cheapest exit first.
-        exit_fractions: q, `(exits,)`, not negative, summing to 1.
+        fractions: q, `(exits,)`, not negative, summing to 1, as `exit_fractions` gives them.
 
     Returns:
         Thresholds `(exits - 1,)` in [0, 1] of the dtype of `confidences`; the last exit takes
@@ -104,16 +104,16 @@ def thresholds_for_budget(confidences, exit_fractions):
             "`confidences` must hold at least one sample. "
             f"Received: shape={confidences.shape} for (exits, samples)."
         )
-    fractions = _as_floats("exit_fractions", exit_fractions)
+    fractions = _as_floats("fractions", fractions)
     if fractions.shape != (num_exits,):
         raise InputError(
-            f"`exit_fractions` must hold {num_exits} numbers, one per exit. "
+            f"`fractions` must hold {num_exits} numbers, one per exit. "
             f"Received: shape={fractions.shape}."
         )
     if not (np.all(fractions >= 0) and abs(fractions.sum() - 1) < 1e-4):
         raise InputError(
-            "`exit_fractions` must not be negative and must sum to 1. "
-            f"Received: exit_fractions={fractions.tolist()}."
+            "`fractions` must not be negative and must sum to 1. "
+            f"Received: fractions={fractions.tolist()}."
         )
 
     thresholds = np.ones(num_exits - 1, confidences.dtype)

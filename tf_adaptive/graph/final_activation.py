@@ -140,7 +140,7 @@ def with_classes(model, num_classes):
         raise InputError(
             "The logits of a network that is to tell other classes apart must be made by a linear "
             f"layer on features of one place. Received: {layer.name!r}, a {type(layer).__name__} "
-            f"on {tuple(features.shape)}"
+            f"on {tuple(features.shape)}."
         )
     name = f"{layer.name}_of_{num_classes}_classes"
     if len(features.shape) > 2:
@@ -163,17 +163,17 @@ def classifier_graph(model):
     if not is_functional(model):
         raise InputError(
             "A classifier must be a functional or sequential keras.Model. "
-            f"Received: {type(model).__name__}"
+            f"Received: {type(model).__name__}."
         )
     shapes = [tuple(output.shape) for output in model.outputs]
     if isinstance(model.output, dict) or len(shapes) != 1:
         raise InputError(
-            f"A classifier must have one output, its logits. Received: {len(shapes)} outputs"
+            f"A classifier must have one output, its logits. Received: {len(shapes)} outputs."
         )
     if len(shapes[0]) != 2 or shapes[0][1] is None or shapes[0][1] < 2:
         raise InputError(
             "The output of a classifier must be (batch, classes), of two classes or more. "
-            f"Received: the shape {shapes[0]}"
+            f"Received: the shape {shapes[0]}."
         )
     return open_nested(model)
 
@@ -182,7 +182,7 @@ def _maker(tensor):
     """The last call that does more than move numbers."""
     node, _ = _last_computing_call(tensor)
     if node is None:
-        raise InputError("A classifier must have a layer that makes its logits. Received: none")
+        raise InputError("A classifier must have a layer that makes its logits. Received: none.")
     return node
 
 
@@ -230,5 +230,5 @@ def _check_linear(operation):
     raise InputError(
         "A classifier must end in a linear layer, or in a softmax over its classes or a sigmoid "
         "behind one, which are taken off. "
-        f"Received: {operation.name!r}, a {type(operation).__name__}{with_activation}"
+        f"Received: {operation.name!r}, a {type(operation).__name__}{with_activation}."
     )

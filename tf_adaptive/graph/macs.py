@@ -64,7 +64,7 @@ def operation_macs(operation, asked_by):
         return _RULES[kind](operation, asked_by)
     raise InputError(
         f"`model` must be made of operations whose cost is known. Received: {kind!r} "
-        f"({operation.name!r}) in the layer {asked_by!r}"
+        f"({operation.name!r}) in the layer {asked_by!r}."
     )
 
 
@@ -140,7 +140,7 @@ def _size(tensor, asked_by):
     if not tensor.shape.is_fully_defined():
         raise InputError(
             "`model` must have static shapes to be counted: give its Input a height and a width. "
-            f"Received: {tensor.shape} in the layer {asked_by!r}"
+            f"Received: {tensor.shape} in the layer {asked_by!r}."
         )
     return tensor.shape.num_elements()
 
@@ -162,10 +162,12 @@ def macs_of_calls(inputs, nodes, shapes=None):
     def run(*images):
         graph = tf.compat.v1.get_default_graph()
         tensors = dict(zip(map(id, inputs), images, strict=True))
-        for node in nodes:
-            before = len(graph.get_operations())
-            run_calls([node], tensors, call_for_inference)
-            traced.append((node.operation.name, graph.get_operations()[before:]))
+        # TensorFlow takes layers' names that begin with "_" within a scope alone, as a model is.
+        with tf.name_scope("model"):
+            for node in nodes:
+                before = len(graph.get_operations())
+                run_calls([node], tensors, call_for_inference)
+                traced.append((node.operation.name, graph.get_operations()[before:]))
 
     tf.function(run).get_concrete_function(
         *(

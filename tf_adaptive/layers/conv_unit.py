@@ -48,10 +48,10 @@ class ConvUnit(keras.layers.Layer):
         if filters < 1 or strides < 1:
             raise InputError(
                 "`filters` and `strides` must be 1 or more. "
-                f"Received: filters={filters}, strides={strides}"
+                f"Received: filters={filters}, strides={strides}."
             )
         if kernel_size < 1 or kernel_size % 2 == 0:
-            raise InputError(f"`kernel_size` must be odd. Received: kernel_size={kernel_size}")
+            raise InputError(f"`kernel_size` must be odd. Received: kernel_size={kernel_size}.")
         self.filters = filters
         self.kernel_size = kernel_size
         self.strides = strides

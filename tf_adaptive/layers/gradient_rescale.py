@@ -24,7 +24,7 @@ class GradientRescale(keras.layers.Layer):
     def __init__(self, scale, **kwargs):
         super().__init__(**kwargs)
         if not (math.isfinite(scale) and scale >= 0):
-            raise InputError(f"`scale` must be finite and 0 or more. Received: scale={scale}")
+            raise InputError(f"`scale` must be finite and 0 or more. Received: scale={scale}.")
         self.scale = float(scale)
 
     def call(self, inputs):

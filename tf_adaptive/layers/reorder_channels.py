@@ -26,7 +26,7 @@ class ReorderChannels(keras.layers.Layer):
         self.order = tuple(order)
         if sorted(self.order) != list(range(len(self.order))):
             raise InputError(
-                f"`order` must have every channel's number once, from 0. Received: order={order}"
+                f"`order` must have every channel's number once, from 0. Received: order={order}."
             )
 
     def call(self, inputs):

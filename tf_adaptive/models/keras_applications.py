@@ -89,7 +89,7 @@ def _built(name, *, classes, width, weights=None, input_shape=None):
             narrower = ", ".join(filter(has_width, application_names()))
             raise InputError(
                 f"`width` must be left out for {name}, which has one width only; these have more: "
-                f"{narrower}. Received: width={width}"
+                f"{narrower}. Received: width={width}."
             )
         arguments["alpha"] = width
     try:
@@ -99,7 +99,7 @@ def _built(name, *, classes, width, weights=None, input_shape=None):
     except ValueError as error:
         raise InputError(
             f"{name} must be one that keras.applications can build. "
-            f"Received: {_said(arguments)}: {_one_line(error)}"
+            f"Received: {_said(arguments)}: {_one_line(error)}."
         ) from error
 
 
@@ -113,7 +113,7 @@ def _downloaded(name, *, width):
     except Exception as error:
         raise InputError(
             f"`weights` must be a file of {name}'s weights where Keras cannot download them. "
-            f"Received: weights='imagenet': {_one_line(error)}"
+            f"Received: weights='imagenet': {_one_line(error)}."
         ) from error
 
 
@@ -124,7 +124,7 @@ def _copy_weights(source, target, name):
         size = source.input_shape[1:3]
         raise InputError(
             f"`image_size` must be {size[0]} for the weights of {name}, whose linear layers have "
-            f"one size. Received: image_size={target.input_shape[1]}"
+            f"one size. Received: image_size={target.input_shape[1]}."
         )
     target.set_weights(source.get_weights())
 
@@ -134,7 +134,7 @@ def _said(arguments):
 
 
 def _one_line(error):
-    return " ".join(str(error).split())
+    return " ".join(str(error).split()).rstrip(".")
 
 
 def normalization_of(preprocess_input):
@@ -177,7 +177,7 @@ def normalization_of(preprocess_input):
     if not is_of_the_form:
         raise InputError(
             "A preprocessing must scale and shift each channel by itself, and at most swap them. "
-            f"Received: {getattr(preprocess_input, '__name__', preprocess_input)}, which does more"
+            f"Received: {getattr(preprocess_input, '__name__', preprocess_input)}, which does more."
         )
     mean, std = np.zeros(3), np.zeros(3)
     # Plus 0.0, which makes 0.0 of -0.0.

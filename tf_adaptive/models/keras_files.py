@@ -57,7 +57,7 @@ def load_keras_file(path, *, advice):
     except Exception as error:
         raise InputError(
             f"The model file must be one that Keras can read. Received: {path}; {advice}. Keras "
-            f"says: {_reason(error)}"
+            f"says: {_reason(error)}."
         ) from error
 
 
@@ -66,7 +66,7 @@ def _reason(error):
     while error.__context__ is not None:
         error = error.__context__
     text = " ".join(str(error).split()) or type(error).__name__
-    return text.split(". ")[0]
+    return text.split(". ")[0].rstrip(".")
 
 
 def _is_whole_archive(path):

@@ -128,7 +128,7 @@ def _check_arguments(config):
     if len(config["block_layers"]) < 2:
         raise InputError(
             "`block_layers` must give at least two blocks. "
-            f"Received: block_layers={config['block_layers']}"
+            f"Received: block_layers={config['block_layers']}."
         )
     for layers in config["block_layers"]:
         check_whole("block_layers", layers, least=1)
@@ -136,7 +136,7 @@ def _check_arguments(config):
         raise InputError(
             "`growth_rate` times the growth of a coarser scale must be 2 or more, as half of it "
             "comes from the scale above. "
-            f"Received: growth_rate={config['growth_rate']}, scale_growth={scale_growth}"
+            f"Received: growth_rate={config['growth_rate']}, scale_growth={scale_growth}."
         )
 
 

@@ -56,7 +56,7 @@ def check_any_image_shape(input_shape):
     if len(input_shape) != 3 or input_shape[2] is None:
         raise InputError(
             "`input_shape` must be (height, width, channels), height and width None for any. "
-            f"Received: input_shape={input_shape}"
+            f"Received: input_shape={input_shape}."
         )
     for side in input_shape:
         if side is not None:
@@ -69,13 +69,13 @@ def check_common_arguments(*, input_shape, num_classes, stem, num_channels, grow
     if len(input_shape) != 3 or any(not isinstance(side, int) or side < 1 for side in input_shape):
         raise InputError(
             "`input_shape` must be (height, width, channels), each a whole number of 1 or more. "
-            f"Received: input_shape={input_shape}"
+            f"Received: input_shape={input_shape}."
         )
     check_whole("num_classes", num_classes, least=2)
     check_whole("num_channels", num_channels, least=1)
     check_whole("growth_rate", growth_rate, least=1)
     if not 0 <= reduction <= 1:
-        raise InputError(f"`reduction` must be in [0, 1]. Received: reduction={reduction}")
+        raise InputError(f"`reduction` must be in [0, 1]. Received: reduction={reduction}.")
 
 
 def check_blocks_and_widths(blocks, widths):
@@ -106,7 +106,7 @@ def check_per_scale(scale_growth, scale_bottleneck):
     if not scale_growth or len(scale_growth) != len(scale_bottleneck):
         raise InputError(
             "`scale_growth` and `scale_bottleneck` must have one entry of 1 or more per scale. "
-            f"Received: scale_growth={scale_growth}, scale_bottleneck={scale_bottleneck}"
+            f"Received: scale_growth={scale_growth}, scale_bottleneck={scale_bottleneck}."
         )
     for factor in scale_growth:
         check_whole("scale_growth", factor, least=1)
@@ -119,6 +119,6 @@ def reduced(channels, reduction):
     kept = math.floor(reduction * channels)
     if kept == 0:
         raise InputError(
-            f"`reduction` must leave a channel at each transition. Received: reduction={reduction}"
+            f"`reduction` must leave a channel at each transition. Received: reduction={reduction}."
         )
     return kept

@@ -58,7 +58,7 @@ def read_pytorch_file(path, *, argument="checkpoint"):
     """
     path = os.fspath(path)
     if not os.path.isfile(path):
-        raise InputError(f"`{argument}` must be a file. Received: {argument}={path!r}")
+        raise InputError(f"`{argument}` must be a file. Received: {argument}={path!r}.")
     try:
         with open(path, "rb") as file:
             is_zip = file.read(len(_ZIP_BEGINS)) == _ZIP_BEGINS
@@ -71,16 +71,16 @@ def read_pytorch_file(path, *, argument="checkpoint"):
     except _NotAllowedError as error:
         raise InputError(
             f"`{argument}` must hold arrays, dictionaries, lists, numbers and texts only. "
-            f"Received: {path!r}, which holds {error}"
+            f"Received: {path!r}, which holds {error}."
         ) from None
     except Exception as error:  # Bytes that are no checkpoint fail in any way.
         raise InputError(
             f"`{argument}` must be a whole file of PyTorch weights. "
-            f"Received: {path!r}, which is damaged or something else"
+            f"Received: {path!r}, which is damaged or something else."
         ) from error
     raise InputError(
         f"`{argument}` must hold a state dict, alone or under 'state_dict'. "
-        f"Received: {path!r}, which does not"
+        f"Received: {path!r}, which does not."
     )
 
 

@@ -58,7 +58,7 @@ def published_sources(model):
     if not features or not (exits or _LOGITS in linear):
         raise InputError(
             "`model` must be an MSDNet, a RANet, a ResNet or an EfficientNetLite to take published "
-            f"PyTorch weights. Received: {model.name!r}, which has no layers of one"
+            f"PyTorch weights. Received: {model.name!r}, which has no layers of one."
         )
     sources = {}
     for name, (convolution, normalization) in {**features, **_exit_units(units)}.items():

@@ -28,7 +28,7 @@ def load_pytorch_weights(model, state_dict):
         if plain_name in arrays:
             raise InputError(
                 f"`state_dict` must hold every array once. Received: {plain_name!r} twice, the "
-                f"second time as {name!r}"
+                f"second time as {name!r}."
             )
         arrays[plain_name] = np.asarray(array)
     sources = published_sources(model)
@@ -36,13 +36,13 @@ def load_pytorch_weights(model, state_dict):
     if missing:
         raise InputError(
             f"`state_dict` must hold every array of {model.name!r}. "
-            f"Missing: {missing[0]!r} ({len(missing)} missing in all)"
+            f"Missing: {missing[0]!r} ({len(missing)} missing in all)."
         )
     left_over = [name for name in arrays if name not in sources and not is_unused(name)]
     if left_over:
         raise InputError(
             f"`state_dict` must hold nothing that {model.name!r} has no place for. "
-            f"Left over: {left_over[0]!r} ({len(left_over)} left over in all)"
+            f"Left over: {left_over[0]!r} ({len(left_over)} left over in all)."
         )
     values = []
     for name, (variable, to_keras) in sources.items():
@@ -51,7 +51,7 @@ def load_pytorch_weights(model, state_dict):
         if value is None or value.shape != tuple(variable.shape):
             raise InputError(
                 f"{name!r} must fit the variable {variable.path!r} of shape "
-                f"{tuple(variable.shape)}. Received: shape {array.shape} (PyTorch order)"
+                f"{tuple(variable.shape)}. Received: shape {array.shape} (PyTorch order)."
             )
         values.append((variable, value))
     for variable, value in values:
@@ -69,5 +69,5 @@ def published_num_classes(state_dict):
             return len(array)
     raise InputError(
         "`checkpoint` must be one of a multi-exit network, with an array "
-        f"'classifier.0.linear.bias'. Received: {sorted(state_dict)[:3]} …"
+        f"'classifier.0.linear.bias'. Received: {sorted(state_dict)[:3]} …."
     )

@@ -170,23 +170,23 @@ def _check_arguments(config):
     if len(scales) != len(scale_growth):
         raise InputError(
             "`scales`, `scale_growth` and `scale_bottleneck` must have one entry per sub-network. "
-            f"Received: scales={scales}, scale_growth={scale_growth}"
+            f"Received: scales={scales}, scale_growth={scale_growth}."
         )
     for scale in scales:
         check_whole("scales", scale, least=1)
     if any(after - before not in (0, 1) for before, after in itertools.pairwise(scales)):
         raise InputError(
-            f"`scales` must rise by 0 or 1 from sub-network to sub-network. Received: {scales}"
+            f"`scales` must rise by 0 or 1 from sub-network to sub-network. Received: {scales}."
         )
     if config["num_blocks"] + config["block_step"] * (len(scales) - 1) < 2:
         raise InputError(
             "`num_blocks` must be 2 or more where there is one sub-network, as every block has an "
-            f"exit. Received: num_blocks={config['num_blocks']}"
+            f"exit. Received: num_blocks={config['num_blocks']}."
         )
     if not 0 < config["compress_factor"] < 1:
         raise InputError(
             "`compress_factor` must be above 0 and below 1. "
-            f"Received: compress_factor={config['compress_factor']}"
+            f"Received: compress_factor={config['compress_factor']}."
         )
     from_lower = [
         math.floor(config["compress_factor"] * config["growth_rate"] * factor)
@@ -196,7 +196,7 @@ def _check_arguments(config):
         raise InputError(
             "`compress_factor` must leave a channel of every fusion layer to the sub-network "
             f"before. Received: compress_factor={config['compress_factor']} of "
-            f"{config['growth_rate'] * min(scale_growth[1:])} channels"
+            f"{config['growth_rate'] * min(scale_growth[1:])} channels."
         )
     # Between the stem's map and a sub-network's, then within that sub-network.
     halvings = max(scales[-1] - scale + min(scale - 1, index) for index, scale in enumerate(scales))

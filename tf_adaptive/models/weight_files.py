@@ -44,7 +44,7 @@ def load_weight_file(path, build, *, classes):
             return model
     raise InputError(
         f"`weights` must be a whole file of this network's weights. Received: {path}: "
-        f"{' '.join(str(reason).split())[:300]}"
+        f"{' '.join(str(reason).split())[:300].rstrip('.')}."
     ) from reason
 
 
@@ -59,7 +59,7 @@ def check_weight_file(path):
     if not (is_keras_file(path) and path.is_file()):
         raise InputError(
             "`weights` must be imagenet, none or a file that Keras saved (.weights.h5, .keras). "
-            f"Received: weights={str(path)!r}"
+            f"Received: weights={str(path)!r}."
         )
 
 
@@ -75,7 +75,7 @@ def _check_nothing_left(path, model):
     if left:
         raise InputError(
             "`weights` must be a file of this network's weights. "
-            f"Received: {path}, with {len(left)} arrays of another, {left[0]!r} the first"
+            f"Received: {path}, with {len(left)} arrays of another, {left[0]!r} the first."
         )
 
 

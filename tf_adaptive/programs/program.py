@@ -93,7 +93,7 @@ def numbers(flag, kind=float):
     except ValueError:
         raise InputError(
             f"`{flag.name}` must be {'whole ' if kind is int else ''}numbers with commas between. "
-            f"Received: --{flag.name}={','.join(flag.value)}"
+            f"Received: --{flag.name}={','.join(flag.value)}."
         ) from None
 
 

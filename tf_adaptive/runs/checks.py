@@ -6,6 +6,11 @@ from tf_adaptive.models.from_preset import build_network
 from tf_adaptive.runs.directory import load_finished_run
 
 
+def is_routed(model):
+    """Whether a run's network routes each image to a resolution: a `tf_adaptive.DRNet`."""
+    return isinstance(model, DRNet)
+
+
 def check_is_preset(model, config):
     """Refuses a run's model that is not the preset which the run's settings name.
 
@@ -44,7 +49,7 @@ def check_same_network(other, model, run_dir):
     if _weight_shapes(other) != _weight_shapes(model):
         raise InputError(
             "`weights_from` must be a run of the same preset, image channels and number of "
-            f"classes. Received: {run_dir}, whose network differs"
+            f"classes. Received: {run_dir}, whose network differs."
         )
 
 
@@ -65,9 +70,9 @@ def load_run_with_exits(run_dir):
         InputError: what `load_finished_run` raises, or the run of a DRNet.
     """
     config, model = load_finished_run(run_dir)
-    if isinstance(model, DRNet):
+    if is_routed(model):
         raise InputError(
             "`run_dir` must be the run of a network with exits. "
-            f"Received: {run_dir}, which is that of a DRNet"
+            f"Received: {run_dir}, which is that of a DRNet."
         )
     return config, model

@@ -16,6 +16,10 @@ DATA_SETTINGS = {
 # Lacking in what former versions wrote.
 PICTURE_READING = "picture_reading"
 
+# Those of its data that every run has.
+_SIZES = ("image_size", "train_size", "validation_size")
+_SETTINGS = ("dataset", "data_dir", *_SIZES)
+
 
 def load_run_dataset(config, *, data_dir=None):
     """The data set a run was trained on, split as it was and as its network takes it.
@@ -27,8 +31,7 @@ def load_run_dataset(config, *, data_dir=None):
     Raises:
         InputError: a setting is missing, or the data cannot be had.
     """
-    names = ("dataset", "data_dir", "image_size", "train_size", "validation_size")
-    missing = [name for name in names if name not in config]
+    missing = [name for name in _SETTINGS if name not in config]
     if missing:
         raise InputError(
             "The config.json of a run must hold every setting of its data. "
@@ -40,7 +43,7 @@ def load_run_dataset(config, *, data_dir=None):
         # Settings of former versions lack both.
         evaluation_split=config.get("evaluation_split"),
         picture_reading=config.get("picture_reading", AS_STORED),
-        **{name: config[name] for name in names[2:]},
+        **{name: config[name] for name in _SIZES},
     )
     if "image_shape" not in config:
         return dataset
@@ -55,8 +58,7 @@ def settings_of_data(config):
     Args:
         config: the run's settings, with those of its data.
     """
-    names = ("dataset", "data_dir", "image_size", "train_size", "validation_size")
-    settings = {name: config[name] for name in names}
+    settings = {name: config[name] for name in _SETTINGS}
     settings["picture_reading"] = config.get("picture_reading", AS_STORED)
     more = ("evaluation_split", "model", "preset", "prune_to")
     return settings | {name: config.get(name) for name in more}
@@ -82,7 +84,7 @@ def describe_data(config, num_classes, data_dir=None):
     """
     if "dataset" not in config:
         raise InputError(
-            "The config.json of a run must name its data. Received: one without 'dataset'"
+            "The config.json of a run must name its data. Received: one without 'dataset'."
         )
     if not all(setting in config for setting in DATA_SETTINGS):
         config = load_run_dataset(config, data_dir=data_dir).description()

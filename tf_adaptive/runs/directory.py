@@ -91,11 +91,30 @@ def start_run(run_dir, config):
         ) from error
 
 
-def check_new_run(run_dir):
-    """Refuses a directory that a new run cannot be made in, before anything is computed for it.
+def check_open_run(run_dir, *, resume, name="run_dir"):
+    """Refuses a directory that no training can be done in, before anything is computed for it.
+
+    Args:
+        run_dir: as for `start_run`, or with `resume` directory of a run.
+        resume: whether the run in it is to be resumed.
+        name: what the user knows the directory by.
+
+    Raises:
+        InputError: the directory holds a run or anything else; with `resume`, not a run or a
+            finished one.
+    """
+    if resume:
+        _read_unfinished(pathlib.Path(run_dir), name)
+    else:
+        check_new_run(run_dir, name)
+
+
+def check_new_run(run_dir, name="run_dir"):
+    """Refuses a directory that a new run cannot be made in.
 
     Args:
         run_dir: as for `start_run`.
+        name: what the user knows the directory by.
 
     Raises:
         InputError: the directory holds a run or anything else.
@@ -103,12 +122,12 @@ def check_new_run(run_dir):
     run_dir = pathlib.Path(run_dir)
     if (run_dir / "config.json").exists():
         raise InputError(
-            "`run_dir` must be new or empty for a new run. "
+            f"`{name}` must be new or empty for a new run. "
             f"Received: {run_dir}, which holds a run; resume it or name another directory."
         )
     if run_dir.exists() and (not run_dir.is_dir() or any(run_dir.iterdir())):
         raise InputError(
-            "`run_dir` must be new or empty for a new run. "
+            f"`{name}` must be new or empty for a new run. "
             f"Received: {run_dir}, which holds something else; name another directory."
         )
 
@@ -125,12 +144,7 @@ def check_resumed_run(run_dir, config, *, may_differ=()):
         InputError: not a run, a finished one, or one with another setting, which is named.
     """
     run_dir = pathlib.Path(run_dir)
-    stored = read_config(run_dir)
-    if (run_dir / "model.keras").exists():
-        raise InputError(
-            "`run_dir` must hold an unfinished run to resume. "
-            f"Received: {run_dir}, which is finished (it has a model.keras)."
-        )
+    stored = _read_unfinished(run_dir, "run_dir")
     stored.pop("versions", None)
     config = json.loads(json.dumps(config))
     for name in [*stored, *(name for name in config if name not in stored)]:
@@ -140,6 +154,17 @@ def check_resumed_run(run_dir, config, *, may_differ=()):
                 f"`{name}` must be what the run in {run_dir} was started with, {before!r}. "
                 f"Received: {name}={now!r}."
             )
+
+
+def _read_unfinished(run_dir, name):
+    """The settings of a run, which must be unfinished."""
+    stored = read_config(run_dir)
+    if (run_dir / "model.keras").exists():
+        raise InputError(
+            f"`{name}` must hold an unfinished run to resume. "
+            f"Received: {run_dir}, which is finished (it has a model.keras)."
+        )
+    return stored
 
 
 def finish_run(run_dir, model):

@@ -76,4 +76,4 @@ def check_fields(path, held, fields):
 
 
 def _refused(path, name, words, value):
-    return InputError(f"`{name}` in {path} must be {words}. Received: {reprlib.repr(value)}")
+    return InputError(f"`{name}` in {path} must be {words}. Received: {reprlib.repr(value)}.")

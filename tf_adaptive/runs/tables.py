@@ -20,7 +20,7 @@ def read_report(run_dir, table):
     """
     path = pathlib.Path(run_dir) / "report" / f"{table}.csv"
     if not path.is_file():
-        raise InputError(f"The run must have a report: run trainers.evaluate. Missing: {path}")
+        raise InputError(f"The run must have a report: run trainers.evaluate. Missing: {path}.")
     with path.open(newline="") as file:
         return list(csv.DictReader(file))
 

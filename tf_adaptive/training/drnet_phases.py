@@ -1,4 +1,4 @@
-"""The two stages that a DRNet is trained in, as steps for `train`."""
+"""The two phases that a DRNet is trained in, as steps for `train`: the classifier, then routing."""
 
 import pathlib
 
@@ -6,40 +6,22 @@ from tf_adaptive.errors import InputError
 from tf_adaptive.exits.losses import multi_exit_cross_entropy
 from tf_adaptive.routing.losses import flops_regularized_cross_entropy
 from tf_adaptive.runs.directory import load_finished_run
-from tf_adaptive.training.gradient_step import sgd
 from tf_adaptive.training.multi_exit_step import TrainStep
 from tf_adaptive.training.routed_step import RoutedStep
-from tf_adaptive.training.schedules import learning_rate_schedule, temperature_schedule
+from tf_adaptive.training.schedules import temperature_schedule
 
 # Where the paper divides the rate by 10: every 20 of 70 epochs and every 30 of 100.
-STAGE_1_DROPS = (2 / 7, 4 / 7, 6 / 7)
-STAGE_2_DROPS = (0.3, 0.6, 0.9)
+_CLASSIFIER_DROPS = (2 / 7, 4 / 7, 6 / 7)
+_ROUTING_DROPS = (0.3, 0.6, 0.9)
 
 
-def stage_1_step(
-    model,
-    *,
-    schedule,
-    learning_rate,
-    epochs,
-    steps_per_epoch,
-    warmup_epochs,
-    drop_epochs=None,
-    momentum,
-    nesterov,
-    weight_decay,
-    label_smoothing,
-):
-    """The step that trains the classifier at all resolutions, their losses summed.
+def classifier_step(model, descent):
+    """The first phase's step, which trains the classifier at all resolutions, their losses summed.
 
     Args:
         model: `tf_adaptive.DRNet`.
-        schedule, learning_rate, epochs, steps_per_epoch, warmup_epochs: see
-            `learning_rate_schedule`.
-        drop_epochs: likewise; None for the paper's, at their shares of `epochs`.
-        momentum, nesterov: see `sgd`.
-        weight_decay: see `GradientStep`.
-        label_smoothing: see `multi_exit_cross_entropy`.
+        descent: `Descent`; without `drop_epochs`, "multi_step" drops where the paper does, at its
+            shares of the epochs.
 
     Returns:
         `TrainStep`.
@@ -49,28 +31,21 @@ def stage_1_step(
     """
 
     def loss(labels, logits):
-        return multi_exit_cross_entropy(labels, logits, label_smoothing=label_smoothing)[0]
+        return multi_exit_cross_entropy(labels, logits, label_smoothing=descent.label_smoothing)[0]
 
-    rate = learning_rate_schedule(
-        schedule,
-        learning_rate=learning_rate,
-        epochs=epochs,
-        steps_per_epoch=steps_per_epoch,
-        drop_epochs=_drops(schedule, drop_epochs, STAGE_1_DROPS, epochs),
-        warmup_epochs=warmup_epochs,
-    )
     return TrainStep(
         model.every_resolution(),
-        sgd(rate, momentum=momentum, nesterov=nesterov),
+        descent.with_drop_shares(_CLASSIFIER_DROPS).optimizer(),
         loss,
         output_names=[f"resolution_{resolution}" for resolution in model.resolutions],
-        weight_decay=weight_decay,
+        weight_decay=descent.weight_decay,
     )
 
 
-def stage_2_step(
+def routing_step(
     model,
     costs,
+    descent,
     *,
     target_gflops,
     flops_weight,
@@ -78,30 +53,21 @@ def stage_2_step(
     final_temperature,
     predictor_learning_rate_factor,
     dense,
-    schedule,
-    learning_rate,
-    epochs,
-    steps_per_epoch,
-    warmup_epochs,
-    drop_epochs=None,
-    momentum,
-    nesterov,
-    weight_decay,
-    label_smoothing,
     pruning=None,
 ):
-    """The step that trains predictor and classifier, each image at the resolution drawn for it.
+    """The second phase's step, which trains predictor and classifier.
+
+    Each image is seen at the resolution that is drawn for it.
 
     Args:
         model: `tf_adaptive.DRNet`, of `temperature`.
         costs: what `tf_adaptive.branch_costs` gives for it.
+        descent: `Descent`, see `classifier_step`; its rate is the classifier's.
         target_gflops, flops_weight: see `flops_regularized_cross_entropy`.
         temperature: of the choice at first.
         final_temperature: of the choice at the end; None for that at first.
         predictor_learning_rate_factor: the predictor's rate beside the classifier's.
         dense: see `DRNet.route`.
-        schedule, learning_rate, epochs, steps_per_epoch, warmup_epochs, drop_epochs, momentum,
-            nesterov, weight_decay, label_smoothing: see `stage_1_step`.
         pruning: see `GradientStep`.
 
     Returns:
@@ -119,29 +85,14 @@ def stage_2_step(
             branch_gflops=costs.branch_gflops,
             target_gflops=target_gflops,
             flops_weight=flops_weight,
-            label_smoothing=label_smoothing,
+            label_smoothing=descent.label_smoothing,
         )
 
-    optimizers = [
-        sgd(
-            learning_rate_schedule(
-                schedule,
-                learning_rate=factor * learning_rate,
-                epochs=epochs,
-                steps_per_epoch=steps_per_epoch,
-                drop_epochs=_drops(schedule, drop_epochs, STAGE_2_DROPS, epochs),
-                warmup_epochs=warmup_epochs,
-            ),
-            momentum=momentum,
-            nesterov=nesterov,
-        )
-        for factor in (1.0, predictor_learning_rate_factor)
-    ]
+    dropping = descent.with_drop_shares(_ROUTING_DROPS)
+    optimizers = [dropping.optimizer(factor) for factor in (1.0, predictor_learning_rate_factor)]
     temperatures = None
     if final_temperature is not None:
-        temperatures = temperature_schedule(
-            temperature, final_temperature, steps=epochs * steps_per_epoch
-        )
+        temperatures = temperature_schedule(temperature, final_temperature, steps=descent.steps)
     return RoutedStep(
         model,
         *optimizers,
@@ -149,20 +100,20 @@ def stage_2_step(
         costs,
         dense=dense,
         temperature_schedule=temperatures,
-        weight_decay=weight_decay,
+        weight_decay=descent.weight_decay,
         pruning=pruning,
     )
 
 
-def load_stage_1(run_dir, *, resolutions, config):
-    """The network of another run's finished stage 1, refused where it does not fit.
+def load_classifier_phase(run_dir, *, resolutions, config):
+    """The network of another run's finished first phase, refused where it does not fit.
 
     It fits when it was trained on the same images and classes at these resolutions, others
     smaller than the largest beside them. The validation and test images must be the same; of its
     training images, fewer may be trained on now.
 
     Args:
-        run_dir: directory of the other run, which has a `stage_1`.
+        run_dir: directory of the other run, which has the phase in its folder `stage_1`.
         resolutions: the candidates, largest first.
         config: dict with the "preset" and "dataset" of the new run and what
             `ImageDataset.description` gives.
@@ -171,14 +122,14 @@ def load_stage_1(run_dir, *, resolutions, config):
         `tf_adaptive.DRNet`.
 
     Raises:
-        InputError: the stage 1 is not there, unfinished, or was trained on something else.
+        InputError: that phase is not there, unfinished, or was trained on something else.
     """
     stored, model = load_finished_run(pathlib.Path(run_dir) / "stage_1")
 
     def refuse(name, before, now):
         raise InputError(
             f"`{name}` must be that of the stage 1 in {run_dir}, {before!r}. "
-            f"Received: {name}={now!r}"
+            f"Received: {name}={now!r}."
         )
 
     for name in ("preset", "dataset", "image_shape", "class_names"):
@@ -204,9 +155,3 @@ def take_classifier(model, trained):
     branches = dict(zip(trained.resolutions, trained.branches, strict=True))
     for resolution, branch in zip(model.resolutions, model.branches, strict=True):
         branch.set_weights(branches[resolution].get_weights())
-
-
-def _drops(schedule, drop_epochs, shares, epochs):
-    if drop_epochs is None and schedule == "multi_step":
-        return [share * epochs for share in shares]
-    return drop_epochs

@@ -51,7 +51,7 @@ def _array_on_disk(folder, shape):
     except OSError as error:
         raise InputError(
             f"Features of {4 * np.prod(shape) / 1e9:.1f} GB must fit on the disk of the run. "
-            f"Received: {folder} ({error.strerror})"
+            f"Received: {folder} ({error.strerror})."
         ) from error
 
 
@@ -75,7 +75,7 @@ class FeatureDataset:
 
     def __init__(self, passes, validation):
         if not passes:
-            raise InputError("`passes` must be one or more passes over the images. Received: none")
+            raise InputError("`passes` must be one or more passes over the images. Received: none.")
         self._passes = list(passes)
         self.training_features, _ = self._passes[0]
         self._splits = {"train": self._passes[0], "validation": validation}
@@ -87,6 +87,10 @@ class FeatureDataset:
         order = np.random.default_rng((seed, epoch)).permutation(len(labels))
         order = order[first_batch * batch_size :]
         return _batches(features, labels, order, batch_size)
+
+    def steps_per_epoch(self, batch_size):
+        """Batches in a pass; see `ImageDataset.steps_per_epoch`."""
+        return -(-self.sizes["train"] // batch_size)
 
     def batches(self, split, batch_size):
         """Batches of one split in a fixed order; see `ImageDataset.batches`."""

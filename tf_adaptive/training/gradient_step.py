@@ -20,14 +20,16 @@ class GradientStep:
         model: a `keras.Model` of one image input.
         optimizers: pairs of a `keras.optimizers.Optimizer` and the trainable variables it moves.
             The first one's rate is the one that is told.
-        sums: dict of names to `tf.Variable`, set to 0 by `reset`.
+        sums: list of `tf.Variable`, of what is counted beside loss and images; `reset` sets
+            them to 0.
         weight_decay: λ of λ/2 · ‖w‖² over all trainable weights, batch norm's and biases too.
             λ·w is added to the gradient before the optimizer (its momentum) sees it, as in
             PyTorch's SGD and so in the papers; Keras's own `weight_decay` is decoupled from it.
         pruning: a `Pruning` of the model's trainable variables; None prunes nothing.
 
     Attributes:
-        variables: what a checkpoint must hold to continue within an epoch: a dict of lists.
+        variables: what a checkpoint must hold to continue within an epoch: a dict of lists of
+            `tf.Variable`, "model", "optimizer", "sums" and, of a pruned model, "pruning".
 
     Raises:
         InputError: `weight_decay` out of range.

@@ -45,7 +45,7 @@ def train(
 
     Args:
         step: a `GradientStep`, such as `TrainStep`.
-        dataset: an `ImageDataset`.
+        dataset: an `ImageDataset` or a `FeatureDataset`.
         epochs: passes over the training images.
         batch_size: images in a batch.
         seed: what order and augmentation of the images are drawn from.
@@ -161,7 +161,7 @@ class _Training:
             seed=self._seed,
             first_batch=int(self._batch),
         )
-        batches_left = math.ceil(self._dataset.sizes["train"] / self._batch_size) - int(self._batch)
+        batches_left = self._dataset.steps_per_epoch(self._batch_size) - int(self._batch)
         reported = saved = time.monotonic()
         started = saved - float(self._seconds)
         unsaved_steps = unreported_images = 0

@@ -10,39 +10,20 @@ from tf_adaptive.exits.linear_exits import linear_exits, split_heads, with_own_e
 from tf_adaptive.exits.losses import multi_exit_cross_entropy, one_for_all_distillation
 from tf_adaptive.graph.calls import open_nested
 from tf_adaptive.training.feature_dataset import FeatureDataset, collect_features
-from tf_adaptive.training.gradient_step import sgd
 from tf_adaptive.training.multi_exit_step import TrainStep
-from tf_adaptive.training.schedules import learning_rate_schedule
 
 FEATURE_BATCH_SIZE = 256
 MOST_BYTES_IN_MEMORY = 2 * 10**9
 
 
-def phase_1_step(
-    model,
-    *,
-    exit_weights,
-    schedule,
-    learning_rate,
-    epochs,
-    steps_per_epoch,
-    drop_epochs,
-    warmup_epochs,
-    momentum,
-    nesterov,
-    weight_decay,
-    label_smoothing,
-    pruning=None,
-):
+def phase_1_step(model, descent, *, exit_weights=None, pruning=None):
     """The step that trains the whole network on all its exits.
 
     Args:
         model: functional `keras.Model` with K exits.
-        exit_weights, label_smoothing: see `multi_exit_cross_entropy`.
-        schedule, learning_rate, epochs, steps_per_epoch, drop_epochs, warmup_epochs: see
-            `learning_rate_schedule`.
-        momentum, nesterov: see `sgd`.
-        weight_decay, pruning: see `GradientStep`.
+        descent: `Descent`.
+        exit_weights: see `multi_exit_cross_entropy`.
+        pruning: see `GradientStep`.
 
     Returns:
         `TrainStep`.
@@ -53,19 +34,19 @@ def phase_1_step(
 
     def loss(labels, logits):
         return multi_exit_cross_entropy(
-            labels, logits, exit_weights=exit_weights, label_smoothing=label_smoothing
+            labels,
+            logits,
+            exit_weights=exit_weights,
+            label_smoothing=descent.label_smoothing,
         )[0]
 
-    rate = learning_rate_schedule(
-        schedule,
-        learning_rate=learning_rate,
-        epochs=epochs,
-        steps_per_epoch=steps_per_epoch,
-        drop_epochs=drop_epochs,
-        warmup_epochs=warmup_epochs,
+    return TrainStep(
+        model,
+        descent.optimizer(),
+        loss,
+        weight_decay=descent.weight_decay,
+        pruning=pruning,
     )
-    optimizer = sgd(rate, momentum=momentum, nesterov=nesterov)
-    return TrainStep(model, optimizer, loss, weight_decay=weight_decay, pruning=pruning)
 
 
 def phase_2_networks(trained, *, collaboration):
@@ -91,15 +72,13 @@ def phase_2_networks(trained, *, collaboration):
     return model, backbone, heads, keras.Model(first_heads.input, first_heads.outputs[-1])
 
 
-def phase_2_step(heads, teacher, rate, *, alpha, temperature, momentum, nesterov, weight_decay):
+def phase_2_step(heads, teacher, descent, *, alpha, temperature):
     """The step that trains new exits on features.
 
     Args:
         heads, teacher: of `phase_2_networks`; no teacher for cross-entropy alone.
-        rate: a learning-rate schedule, see `learning_rate_schedule`.
+        descent: `Descent`; its `label_smoothing` is not used.
         alpha, temperature: see `one_for_all_distillation`.
-        momentum, nesterov: see `sgd`.
-        weight_decay: see `GradientStep`.
 
     Returns:
         `TrainStep`.
@@ -118,10 +97,10 @@ def phase_2_step(heads, teacher, rate, *, alpha, temperature, momentum, nesterov
 
     return TrainStep(
         heads,
-        sgd(rate, momentum=momentum, nesterov=nesterov),
+        descent.optimizer(),
         cross_entropy if teacher is None else distillation,
         teacher=teacher,
-        weight_decay=weight_decay,
+        weight_decay=descent.weight_decay,
     )
 
 

@@ -1,11 +1,11 @@
-"""Stage 2 of a DRNet as the training of a trial."""
+"""The routing of a DRNet, its second phase, as the training of a trial."""
 
 import keras
 
 from tf_adaptive.models.drnet import DRNet
 from tf_adaptive.reports.logits import collect_logits, percent
 from tf_adaptive.routing.costs import branch_costs
-from tf_adaptive.training.drnet_phases import stage_2_step, take_classifier
+from tf_adaptive.training.drnet_phases import routing_step, take_classifier
 from tf_adaptive.training.history import read_last_row
 from tf_adaptive.tuning.objective import accuracy_at_target, price_of_cost
 from tf_adaptive.tuning.resumed import train_or_resume
@@ -13,62 +13,62 @@ from tf_adaptive.tuning.trials import Point
 
 
 class DRNetTrainer:
-    """Trains stage 2 with a trial's hyperparameters, always from the same stage 1.
+    """Trains the routing with a trial's hyperparameters, always from the same classifier.
 
     They are "flops_weight" (η of Zhu et al. 2021), "target_factor" (α of the FLOPs loss as a part
     of the target), "temperature" and "final_temperature" (τ at first and at the end),
     "predictor_learning_rate_factor", and "resolutions" (the candidates, as "96,72,48"), of which
-    stage 1 has all that any trial has.
+    the classifier has all that any trial has.
 
     The objective is `accuracy_at_target` of the validation images after the last epoch, the cost
     being the classifier's, as in the target.
 
     Args:
         dataset: `ImageDataset`.
-        stage_1: trained `tf_adaptive.DRNet`.
+        trained: `tf_adaptive.DRNet` whose first phase is done.
         preset: of `DRNet.from_preset`.
         dtype: dtype policy of the layers, or None.
         target_gflops: the mean cost of the classifier wanted, in 10⁹ multiply-accumulates.
-        epochs: that the learning rate and the temperature are planned for.
         batch_size, seed, checkpoint_seconds, progress: see `train`.
-        descent: dict of the other arguments of `stage_2_step`, the same in all trials.
+        descent: `Descent` of all trials, over the epochs of a whole one.
+        dense: see `DRNet.route`.
 
     Attributes:
-        fixed_points: a `Point` per resolution of stage 1, what its classifier reaches there.
+        fixed_points: a `Point` per resolution of `trained`, what its classifier reaches there.
         points_per_gflop: see `price_of_cost`.
     """
 
     def __init__(
         self,
         dataset,
-        stage_1,
+        trained,
         *,
         preset,
         dtype,
         target_gflops,
-        epochs,
+        descent,
+        dense,
         batch_size,
         seed,
         checkpoint_seconds,
         progress,
-        descent,
     ):
         self._dataset = dataset
-        self._stage_1 = stage_1
+        self._trained = trained
         self._preset = preset
         self._dtype = dtype
         self._target_gflops = target_gflops
-        self._epochs = epochs
+        self._descent = descent
+        self._dense = dense
         self._batch_size = batch_size
         self._seed = seed
         self._checkpoint_seconds = checkpoint_seconds
         self._progress = progress
-        self._descent = descent
-        self.fixed_points = _fixed_points(stage_1, dataset.batches("validation", batch_size))
+        self.fixed_points = _fixed_points(trained, dataset.batches("validation", batch_size))
         self.points_per_gflop = price_of_cost(self.fixed_points, target_gflops)
 
     def build(self, values):
-        """The DRNet of a trial, with the classifier of stage 1."""
+        """The DRNet of a trial, with the trained classifier."""
         keras.utils.set_random_seed(self._seed)
         model = DRNet.from_preset(
             self._preset,
@@ -79,23 +79,23 @@ class DRNetTrainer:
             temperature=values["temperature"],
             seed=self._seed,
         )
-        take_classifier(model, self._stage_1)
+        take_classifier(model, self._trained)
         return model
 
     def train(self, model, values, *, epochs, trial_directory, training_directory):
         """Trains it up to `epochs` in the training's directory; see `search`."""
         del trial_directory
         costs = branch_costs(model)
-        step = stage_2_step(
+        step = routing_step(
             model,
             costs,
+            self._descent,
             target_gflops=values["target_factor"] * self._target_gflops,
             flops_weight=values["flops_weight"],
             temperature=values["temperature"],
             final_temperature=values["final_temperature"],
             predictor_learning_rate_factor=values["predictor_learning_rate_factor"],
-            epochs=self._epochs,
-            **self._descent,
+            dense=self._dense,
         )
         train_or_resume(
             step,

@@ -1,5 +1,6 @@
 """Both phases of a network with several exits as the training of a trial."""
 
+import dataclasses
 import pathlib
 
 import keras
@@ -14,7 +15,6 @@ from tf_adaptive.training.multi_exit_phases import (
     phase_2_networks,
     phase_2_step,
 )
-from tf_adaptive.training.schedules import learning_rate_schedule
 from tf_adaptive.tuning.resumed import train_or_resume
 from tf_adaptive.tuning.trials import Point
 
@@ -32,11 +32,10 @@ class MultiExitTrainer:
         dataset: `ImageDataset`.
         build_network: function that builds the network anew, for a dtype policy.
         dtype: dtype policy of the layers in phase I.
-        epochs: of phase I, that its learning rate is planned for.
         phase_2_epochs: passes over the features; 0 for no phase II.
         batch_size, seed, checkpoint_seconds, progress: see `train`.
-        descent: dict of the other arguments of `phase_1_step`, the same in all trials; phase II
-            takes its rate, momentum and weight decay.
+        descent: `Descent` of all trials' phase I, over the epochs of a whole one; phase II takes
+            its schedule, highest rate, momentum and weight decay.
     """
 
     def __init__(
@@ -45,18 +44,17 @@ class MultiExitTrainer:
         build_network,
         *,
         dtype,
-        epochs,
+        descent,
         phase_2_epochs,
         batch_size,
         seed,
         checkpoint_seconds,
         progress,
-        descent,
     ):
         self._dataset = dataset
         self._build_network = build_network
         self._dtype = dtype
-        self._epochs = epochs
+        self._descent = descent
         self._phase_2_epochs = phase_2_epochs
         self._seed = seed
         self._training = {
@@ -65,7 +63,6 @@ class MultiExitTrainer:
             "checkpoint_seconds": checkpoint_seconds,
             "progress": progress,
         }
-        self._descent = descent
 
     def build(self, values):
         """The network of a trial's phase I."""
@@ -79,9 +76,8 @@ class MultiExitTrainer:
         first = training_directory / "phase_1"
         step = phase_1_step(
             model,
+            self._descent,
             exit_weights=exit_weight_ramp(values["exit_weight_ratio"], len(model.outputs)),
-            epochs=self._epochs,
-            **self._descent,
         )
         train_or_resume(
             step, self._dataset, epochs=epochs, run_dir=first, config=values, **self._training
@@ -106,19 +102,15 @@ class MultiExitTrainer:
     def _train_phase_2(self, trained, values, directory):
         keras.utils.set_random_seed(self._seed)
         model, backbone, heads, teacher = phase_2_networks(trained, collaboration=True)
-        rate = learning_rate_schedule(
-            self._descent["schedule"],
-            learning_rate=self._descent["learning_rate"],
-            epochs=self._phase_2_epochs,
-            steps_per_epoch=self._descent["steps_per_epoch"],
+        descent = dataclasses.replace(
+            self._descent, epochs=self._phase_2_epochs, drop_epochs=None, warmup_epochs=0.0
         )
         step = phase_2_step(
             heads,
             teacher,
-            rate,
+            descent,
             alpha=values["alpha"],
             temperature=values["distillation_temperature"],
-            **{name: self._descent[name] for name in ("momentum", "nesterov", "weight_decay")},
         )
         features = feature_passes(
             backbone,

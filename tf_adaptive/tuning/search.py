@@ -79,7 +79,7 @@ def check_search(space, *, method, count, epochs, seed):
         if count is not None:
             raise InputError(
                 "`trials` must be left out with hyperband, which takes as many as `epochs` make. "
-                f"Received: trials={count}"
+                f"Received: trials={count}."
             )
         check_whole("epochs", epochs, least=HYPERBAND_FACTOR)
     else:

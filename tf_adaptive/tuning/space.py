@@ -85,7 +85,7 @@ def check_space(space):
     if all(parameter.is_fixed for parameter in space):
         raise InputError(
             "The search space must have more than one point: give one of its ranges two different "
-            f"ends. Received: {_told(fixed_values(space))} and nothing else"
+            f"ends. Received: {_told(fixed_values(space))} and nothing else."
         )
 
 
@@ -93,11 +93,12 @@ def _check_range(given):
     ends = (given.least, given.most)
     if not all(map(math.isfinite, ends)) or given.least > given.most:
         raise InputError(
-            f"The range of `{given.name}` must be finite and rise. Received: {ends[0]} to {ends[1]}"
+            f"The range of `{given.name}` must be finite and rise. "
+            f"Received: {ends[0]} to {ends[1]}."
         )
     if given.log and given.least <= 0:
         raise InputError(
-            f"The range of `{given.name}` must be above 0. Received: {ends[0]} to {ends[1]}"
+            f"The range of `{given.name}` must be above 0. Received: {ends[0]} to {ends[1]}."
         )
 
 

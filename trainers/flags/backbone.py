@@ -169,7 +169,7 @@ def _of_preset(name, network_class):
     if weights == "imagenet" and not is_published:
         raise InputError(
             f"`weights` must be none or a file for {name!r}, whose weights nobody offers to "
-            "download. Received: weights='imagenet'"
+            "download. Received: weights='imagenet'."
         )
 
     def build(*, input_shape, num_classes):
@@ -212,7 +212,7 @@ def _of_model(model, *, own):
     if images is None or len(images.shape) != 4 or images.shape[-1] not in (1, 3):
         raise InputError(
             "A backbone must take images (batch, height, width, 1 or 3 channels). "
-            f"Received: inputs {[tuple(tensor.shape) for tensor in model.inputs]}"
+            f"Received: inputs {[tuple(tensor.shape) for tensor in model.inputs]}."
         )
     height, width, channels = images.shape[1:]
 
@@ -223,7 +223,7 @@ def _of_model(model, *, own):
         ):
             raise InputError(
                 "`image_size` and the images' channels must be those of the backbone, "
-                f"{tuple(images.shape[1:])}. Received: images {tuple(input_shape)}"
+                f"{tuple(images.shape[1:])}. Received: images {tuple(input_shape)}."
             )
         sized = _on_input(model, keras.Input(input_shape, name="images"))
         return _of_classes(sized, num_classes)
@@ -245,7 +245,7 @@ def _weights(is_published=False):
     if WEIGHTS.value is None:
         raise InputError(
             "`weights` must be given for a network that is built: imagenet, none or a file. "
-            "Received: no --weights"
+            "Received: no --weights."
         )
     if WEIGHTS.value == "none":
         return None
@@ -259,7 +259,7 @@ def _check_own_weights():
     if WEIGHTS.value is not None:
         raise InputError(
             "`weights` must be left out for a backbone that has its own. "
-            f"Received: weights={WEIGHTS.value!r}"
+            f"Received: weights={WEIGHTS.value!r}."
         )
 
 
@@ -267,7 +267,7 @@ def _check_no_width():
     if WIDTH.value is not None:
         raise InputError(
             "`width` must be left out for a network that has no widths to choose. "
-            f"Received: width={WIDTH.value} for {BACKBONE.value!r}"
+            f"Received: width={WIDTH.value} for {BACKBONE.value!r}."
         )
 
 
@@ -281,7 +281,7 @@ def _widths_of(arguments):
     if min(widths) < 1:
         raise InputError(
             "`width` must leave each group of layers a channel. "
-            f"Received: width={WIDTH.value} of the widths {arguments['widths']}"
+            f"Received: width={WIDTH.value} of the widths {arguments['widths']}."
         )
     return {"widths": widths}
 
@@ -297,7 +297,7 @@ def _normalization(network):
     if wanted == "backbone" and BACKBONE.value.endswith(".keras"):
         raise InputError(
             "`preprocessing` must be dataset, tf, torch, caffe or raw for a .keras file, which "
-            "does not say how it was trained. Received: preprocessing='backbone'"
+            "does not say how it was trained. Received: preprocessing='backbone'."
         )
     return network.own if wanted == "backbone" and known else None
 

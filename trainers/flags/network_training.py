@@ -6,10 +6,10 @@ from tf_adaptive.cross_entropy import check_label_smoothing
 from tf_adaptive.errors import check_whole
 from tf_adaptive.programs import program
 from tf_adaptive.training.loop import train
-from tf_adaptive.training.multi_exit_phases import phase_1_step
 from tf_adaptive.training.progress import TerminalProgress
 
 from . import training as training_flags
+from .resumed import MAY_DIFFER
 
 DATASET = flags.DEFINE_string(
     "dataset",
@@ -32,9 +32,6 @@ NESTEROV = flags.DEFINE_bool(
 )
 SEED = flags.DEFINE_integer("seed", 0, "seed of weights, order and augmentation")
 
-# What may change when a run continues: where things are, and how often they are written.
-MAY_DIFFER = ("run_dir", "data_dir", "resume", "checkpoint_seconds")
-
 
 def check_flags():
     """Refuses what can be refused before data are prepared."""
@@ -46,7 +43,7 @@ def fill_recipe(recipe):
     """Gives flags that are unset the values of a recipe.
 
     Args:
-        recipe: what `networks.published_recipe` or `networks.recipe_for_images` gives.
+        recipe: what `published_recipe` or `recipe_for_images` gives.
 
     Returns:
         The shares of the epochs after which the rate falls.
@@ -61,37 +58,24 @@ def fill_recipe(recipe):
     return drop_shares
 
 
-def rate_settings(drop_shares, *, epochs):
-    """What a learning-rate schedule over so many epochs is given beside the flags' values."""
-    drop_epochs = program.numbers(_DROP_EPOCHS)
-    if drop_epochs is None and training_flags.SCHEDULE.value == "multi_step":
-        drop_epochs = [share * epochs for share in drop_shares]
-    return {
-        "learning_rate": LEARNING_RATE.value,
-        "epochs": epochs,
-        "drop_epochs": drop_epochs,
-    }
+def descent(dataset, drop_shares, *, epochs):
+    """The `Descent` over so many epochs that the flags ask for.
 
-
-def descent(dataset):
-    """See `training_flags.descent`."""
-    return training_flags.descent(
+    Args:
+        dataset: `ImageDataset`.
+        drop_shares: of `fill_recipe`.
+        epochs: passes over the training images.
+    """
+    wanted = training_flags.descent(
         dataset,
         batch_size=BATCH_SIZE.value,
+        learning_rate=LEARNING_RATE.value,
+        epochs=epochs,
         warmup_epochs=_WARMUP_EPOCHS.value,
         nesterov=NESTEROV.value,
+        drop_epochs=program.numbers(_DROP_EPOCHS),
     )
-
-
-def whole_network_step(model, dataset, drop_shares, *, epochs, exit_weights=None, pruning=None):
-    """The step that trains all of a network on all its exits, see `phase_1_step`."""
-    return phase_1_step(
-        model,
-        exit_weights=exit_weights,
-        pruning=pruning,
-        **rate_settings(drop_shares, epochs=epochs),
-        **descent(dataset),
-    )
+    return wanted.with_drop_shares(drop_shares)
 
 
 def train_in(directory, step, data, *, epochs, config, resume):

@@ -6,6 +6,7 @@ from tf_adaptive.errors import InputError
 from tf_adaptive.programs import program
 from tf_adaptive.tuning.space import Range
 
+from . import network as network_flags
 from . import training as training_flags
 
 DATASET = flags.DEFINE_string("dataset", None, "as of the training program", required=True)
@@ -23,9 +24,6 @@ NESTEROV = flags.DEFINE_bool(
     "nesterov", None, "Nesterov's form of momentum; as in the paper if unset"
 )
 
-# What may change when a search continues: where its data are, and how often states are written.
-MAY_DIFFER = ("run_dir", "data_dir", "resume", "checkpoint_seconds")
-
 
 def range_of(flag, name, *, default, log=True):
     """The `Range` of hyperparameter `name` that a list flag gives; one number fixes it.
@@ -37,27 +35,49 @@ def range_of(flag, name, *, default, log=True):
     if len(ends) not in (1, 2) or len(ends) == 2 and ends[0] == ends[1]:
         raise InputError(
             f"`{flag.name}` must be a range with two different ends, or one number for no search. "
-            f"Received: --{flag.name}={','.join(flag.value)}"
+            f"Received: --{flag.name}={','.join(flag.value)}."
         )
     return Range(name, least=ends[0], most=ends[-1], default=default, log=log)
 
 
-def shared_descent(dataset):
-    """What every step of a training is given, of either tuner; see `training_flags.descent`."""
+def shared_settings(dataset, dtype):
+    """What a `SearchSettings` has of the flags that both tuners read, but for its `descent`.
+
+    Args:
+        dataset: `ImageDataset`.
+        dtype: of `training_flags.layers_dtype`.
+    """
+    return {
+        "dataset": dataset,
+        "dataset_name": DATASET.value,
+        "preset": network_flags.PRESET.value,
+        "dtype": dtype,
+        "batch_size": BATCH_SIZE.value,
+        "seed": SEED.value,
+        "checkpoint_seconds": training_flags.CHECKPOINT_SECONDS.value,
+        "config": program.flag_values() | dataset.description(),
+        "shared_flags": _shared_flags(),
+    }
+
+
+def shared_descent(dataset, *, epochs, learning_rate=None):
+    """The `Descent` of a training of either tuner; --learning_rate's where none is given."""
     return training_flags.descent(
         dataset,
         batch_size=BATCH_SIZE.value,
+        learning_rate=LEARNING_RATE.value if learning_rate is None else learning_rate,
+        epochs=epochs,
         warmup_epochs=WARMUP_EPOCHS.value,
         nesterov=NESTEROV.value,
     )
 
 
-def shared_flags():
+def _shared_flags():
     """The flags that a training program has in common with the search, with the values here."""
-    names = (
-        *("data_dir", "image_size", "train_size", "validation_size", "evaluation_split"),
-        "picture_reading",
-        *("precision", "seed", "batch_size", "schedule", "warmup_epochs", "momentum", "nesterov"),
-        *("weight_decay", "label_smoothing"),
+    shared = (
+        *training_flags.OF_DATA,
+        *(training_flags.PRECISION, SEED, BATCH_SIZE, training_flags.SCHEDULE, WARMUP_EPOCHS),
+        *(training_flags.MOMENTUM, NESTEROV, training_flags.WEIGHT_DECAY),
+        training_flags.LABEL_SMOOTHING,
     )
-    return {name: flags.FLAGS[name].value for name in names}
+    return {flag.name: flag.value for flag in shared}

@@ -9,6 +9,7 @@ from absl import flags
 from tf_adaptive.data import load_dataset
 from tf_adaptive.data.decoding import AS_SEEN
 from tf_adaptive.errors import check_choice
+from tf_adaptive.training.descent import Descent
 
 DATA_DIR = flags.DEFINE_string("data_dir", None, "where TFDS keeps data sets")
 IMAGE_SIZE = flags.DEFINE_integer("image_size", None, "pixels a side; the data set's own if unset")
@@ -24,6 +25,8 @@ PICTURE_READING = flags.DEFINE_string(
     AS_SEEN,
     "as_seen: turned as the camera was held, white where seen through; or as_stored",
 )
+# What `load_dataset` takes beside a data set's name, by its arguments' names.
+OF_DATA = (DATA_DIR, IMAGE_SIZE, TRAIN_SIZE, VALIDATION_SIZE, EVALUATION_SPLIT, PICTURE_READING)
 RESUME = flags.DEFINE_bool("resume", False, "continue what was interrupted in --run_dir")
 SCHEDULE = flags.DEFINE_string("schedule", "multi_step", "multi_step or cosine")
 MOMENTUM = flags.DEFINE_float("momentum", 0.9, "momentum of SGD")
@@ -41,33 +44,38 @@ def data_of(dataset):
     Raises:
         InputError: see `tf_adaptive.data.load_dataset`.
     """
-    return load_dataset(
-        dataset,
-        image_size=IMAGE_SIZE.value,
-        train_size=TRAIN_SIZE.value,
-        validation_size=VALIDATION_SIZE.value,
-        data_dir=DATA_DIR.value,
-        evaluation_split=EVALUATION_SPLIT.value,
-        picture_reading=PICTURE_READING.value,
-    )
+    return load_dataset(dataset, **{flag.name: flag.value for flag in OF_DATA})
 
 
-def descent(dataset, *, batch_size, warmup_epochs, nesterov):
-    """What the steps of all trainings are given alike, see `phase_1_step` and `stage_1_step`.
+def descent(
+    dataset,
+    *,
+    batch_size,
+    learning_rate,
+    epochs,
+    warmup_epochs,
+    nesterov,
+    drop_epochs=None,
+):
+    """The `Descent` over so many epochs that the flags ask for.
 
     Args:
         dataset: `ImageDataset`.
-        batch_size, warmup_epochs, nesterov: of the program's own flags.
+        batch_size, learning_rate, epochs, warmup_epochs, nesterov, drop_epochs: of the program's
+            own flags.
     """
-    return {
-        "schedule": SCHEDULE.value,
-        "steps_per_epoch": dataset.steps_per_epoch(batch_size),
-        "warmup_epochs": warmup_epochs,
-        "momentum": MOMENTUM.value,
-        "nesterov": nesterov,
-        "weight_decay": WEIGHT_DECAY.value,
-        "label_smoothing": LABEL_SMOOTHING.value,
-    }
+    return Descent(
+        schedule=SCHEDULE.value,
+        learning_rate=learning_rate,
+        epochs=epochs,
+        steps_per_epoch=dataset.steps_per_epoch(batch_size),
+        drop_epochs=drop_epochs,
+        warmup_epochs=warmup_epochs,
+        momentum=MOMENTUM.value,
+        nesterov=nesterov,
+        weight_decay=WEIGHT_DECAY.value,
+        label_smoothing=LABEL_SMOOTHING.value,
+    )
 
 
 def layers_dtype():

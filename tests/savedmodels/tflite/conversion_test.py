@@ -1,6 +1,5 @@
 """Converted networks with exits: their numbers beside the Keras model's, and their folders."""
 
-import csv
 import json
 import shutil
 
@@ -19,6 +18,7 @@ from tests.bounds import (
     with_weights,
 )
 from tests.savedmodels.conftest import TEST_IMAGES
+from tests.trainers.programs import rows
 from tf_adaptive import MSDNet, fold_batch_norm
 from tf_adaptive.exits.evaluation import cheapest_budget
 from tf_adaptive.runs.tables import read_exit_report
@@ -125,8 +125,7 @@ def test_sizes(float32_stages, float32, float16, int8):
 
 
 def test_the_table_is_what_can_be_counted(folder, network):
-    with (folder / "agreement.csv").open(newline="") as file:
-        rows = list(csv.DictReader(file))
+    table = rows(folder / "agreement.csv")
     # The images that are compared on are spread over the test set.
     step = network.dataset.sizes["test"] // TEST_IMAGES
     positions = np.arange(TEST_IMAGES) * step
@@ -135,7 +134,7 @@ def test_the_table_is_what_can_be_counted(folder, network):
     classes = all_logits(folder, pictures).argmax(axis=-1)
     images = np.concatenate([images for images, _ in network.dataset.batches("test", 64)])
     reference = np.stack(network.model(images[positions], training=False)).argmax(axis=-1)
-    for number, row in enumerate(rows, start=1):
+    for number, row in enumerate(table, start=1):
         ours, keras = classes[number - 1], reference[number - 1]
         assert row["exit"] == str(number)
         assert int(row["file_bytes"]) == (folder / row["file"]).stat().st_size
@@ -145,7 +144,7 @@ def test_the_table_is_what_can_be_counted(folder, network):
         assert float(row["keras_accuracy_percent"]) == pytest.approx(right[1], abs=1e-4)
         agreement = 100 * np.mean(ours == keras)
         assert float(row["agreement_percent"]) == pytest.approx(agreement, abs=1e-4)
-    assert len(rows) == NUM_EXITS
+    assert len(table) == NUM_EXITS
 
 
 def test_the_description_has_the_report_s_thresholds(finished_run, float32):

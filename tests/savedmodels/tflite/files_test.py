@@ -7,8 +7,9 @@ import pytest
 from savedmodels.tflite.compiled import Compiler, Signature
 from savedmodels.tflite.exit_signatures import stage_parts, stage_signatures
 from savedmodels.tflite.files import write_files
+from tests.tiny_networks import ranet_of_two_scales
 from tests.training.tiny_training import tiny_model
-from tf_adaptive import InputError, RANet, split_stages, with_collaboration
+from tf_adaptive import InputError, split_stages, with_collaboration
 
 
 def collaborating_msdnet():
@@ -20,24 +21,7 @@ def collaborating_msdnet():
     return model
 
 
-def ranet():
-    """Networks at three resolutions, each of which starts from the images again."""
-    return RANet(
-        input_shape=(16, 16, 3),
-        num_classes=5,
-        num_blocks=1,
-        block_step=1,
-        layer_step=1,
-        layer_growth="linear",
-        scales=(1, 2, 2),
-        scale_growth=(2, 1, 1),
-        scale_bottleneck=(2, 1, 1),
-        num_channels=8,
-        growth_rate=4,
-    )
-
-
-@pytest.mark.parametrize("build", [collaborating_msdnet, ranet])
+@pytest.mark.parametrize("build", [collaborating_msdnet, ranet_of_two_scales])
 def test_stages_on_shared_buffers_are_the_network(build, tmp_path):
     keras.utils.set_random_seed(0)
     model = build()

@@ -1,6 +1,5 @@
 """Converted DRNets: their numbers beside the Keras model's, and their folders."""
 
-import csv
 import json
 
 import keras
@@ -14,6 +13,7 @@ from savedmodels.tflite.resolution_runner import ResolutionRunner
 from savedmodels.tflite.resolution_signatures import resolution_signatures, with_batch_norm_apart
 from tests.bounds import ROUNDING, apart, check_logits, half, with_weights
 from tests.savedmodels.conftest import TEST_IMAGES
+from tests.trainers.programs import rows
 from tf_adaptive import DRNet, fold_batch_norm
 from tf_adaptive.reports.logits import percent
 from tf_adaptive.routing.dispatch import logits_at
@@ -103,8 +103,7 @@ def test_operations(drnet_folder):
 
 
 def test_the_table_is_what_can_be_counted(drnet_int8, drnet):
-    with (drnet_int8 / "agreement.csv").open(newline="") as file:
-        rows = list(csv.DictReader(file))
+    table = rows(drnet_int8 / "agreement.csv")
     model, dataset, _ = drnet
     positions = np.arange(TEST_IMAGES) * (dataset.sizes["test"] // TEST_IMAGES)
     logits, choices, labels = collect_routed(model, dataset.batches("test", 64))
@@ -125,8 +124,8 @@ def test_the_table_is_what_can_be_counted(drnet_int8, drnet):
         logits[choices, every].argmax(-1),
         our_choices == choices,
     )
-    assert [row["resolution"] for row in rows] == [*expected]
-    for row, (mine, reference, same) in zip(rows, expected.values(), strict=True):
+    assert [row["resolution"] for row in table] == [*expected]
+    for row, (mine, reference, same) in zip(table, expected.values(), strict=True):
         assert float(row["accuracy_percent"]) == pytest.approx(percent(mine == labels), abs=1e-4)
         assert float(row["keras_accuracy_percent"]) == pytest.approx(
             percent(reference == labels), abs=1e-4
