@@ -21,8 +21,8 @@ from savedmodels.tflite.exit_runner import StagedRunner
 from tf_adaptive.compression.quantization import is_quantized
 from tf_adaptive.errors import InputError, check_whole
 from tf_adaptive.exits.operating_point import DEFAULT_ACCURACY_DROP
+from tf_adaptive.models.drnet import is_routed
 from tf_adaptive.programs import program
-from tf_adaptive.runs.checks import is_routed
 from tf_adaptive.runs.dataset import load_run_dataset, settings_of_data
 from tf_adaptive.runs.directory import load_finished_run
 

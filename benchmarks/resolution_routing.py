@@ -12,10 +12,10 @@ from absl import flags
 
 from benchmarks.whole_batches import whole_batches
 from tf_adaptive.errors import InputError, check_whole
+from tf_adaptive.models.drnet import is_routed
 from tf_adaptive.programs import program
 from tf_adaptive.routing.costs import branch_costs
 from tf_adaptive.routing.timing import routing_seconds
-from tf_adaptive.runs.checks import is_routed
 from tf_adaptive.runs.dataset import load_run_dataset
 from tf_adaptive.runs.directory import load_finished_run
 

@@ -7,12 +7,14 @@ import_tensorflow_for_programs()
 
 from tf_adaptive.compression.folding import fold_batch_norm
 from tf_adaptive.compression.quantization import with_quantization
+from tf_adaptive.data import load_dataset
 from tf_adaptive.errors import InputError
 from tf_adaptive.exits.attach import attach_exits
 from tf_adaptive.exits.collaboration import with_collaboration
 from tf_adaptive.exits.costs import ExitCost, profile
 from tf_adaptive.exits.early_exit import EarlyExit
 from tf_adaptive.exits.gradient_equilibrium import with_gradient_equilibrium
+from tf_adaptive.exits.operating_point import OperatingPoint
 from tf_adaptive.exits.places import ExitPlace, exit_places
 from tf_adaptive.exits.stages import Stage, split_stages
 from tf_adaptive.exits.thresholds import (
@@ -32,42 +34,55 @@ from tf_adaptive.models import (
     ResNet,
     WideResNet,
 )
+from tf_adaptive.models.costs import costs
+from tf_adaptive.models.keras_files import load_model
 from tf_adaptive.models.pytorch_weights import load_pytorch_weights
 from tf_adaptive.routing.branches import resolution_branches
 from tf_adaptive.routing.costs import BranchCosts, branch_costs
+from tf_adaptive.routing.dispatch import Routing
+from tf_adaptive.runs.evaluate import evaluate
+from tf_adaptive.runs.run import load_run
+from tf_adaptive.training.whole import train_network as train
 from tf_adaptive.version import __version__
 
 __all__ = [
-    "__version__",
-    "BranchCosts",
-    "DRNet",
-    "DenseNet",
-    "EarlyExit",
-    "EfficientNetLite",
-    "ExitCost",
-    "ExitPlace",
-    "Ensemble",
-    "ExitCost",
-    "GoogLeNet",
-    "InputError",
-    "MSDNet",
-    "RANet",
-    "ResNet",
-    "Stage",
     "attach_exits",
-    "WideResNet",
     "branch_costs",
+    "BranchCosts",
     "choose_exits",
     "confidence_scores",
+    "costs",
+    "DenseNet",
+    "DRNet",
+    "EarlyExit",
+    "EfficientNetLite",
+    "Ensemble",
+    "evaluate",
     "exit_fractions",
     "exit_places",
+    "ExitCost",
+    "ExitPlace",
     "fold_batch_norm",
+    "GoogLeNet",
+    "InputError",
+    "load_dataset",
+    "load_model",
     "load_pytorch_weights",
+    "load_run",
+    "MSDNet",
+    "OperatingPoint",
     "profile",
+    "RANet",
+    "ResNet",
     "resolution_branches",
+    "Routing",
     "split_stages",
+    "Stage",
     "thresholds_for_budget",
+    "train",
+    "WideResNet",
     "with_collaboration",
     "with_gradient_equilibrium",
     "with_quantization",
+    "__version__",
 ]

@@ -42,6 +42,11 @@ def fold_batch_norm(model, *, dtype=None):
         InputError: the model is not functional, a layer has weights that its configuration does not
             make, or a copy of one does not answer as it does: the result is compared with the
             model on two random images.
+
+    Example:
+        >>> folded = ta.fold_batch_norm(model)
+        >>> len(folded.outputs)
+        4
     """
     if not is_functional(model):
         raise InputError(f"`model` must be a functional keras.Model. Received: {model!r}.")

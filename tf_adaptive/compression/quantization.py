@@ -60,6 +60,12 @@ def with_quantization(model, images):
     Raises:
         InputError: what `split_stages` raises of the outputs; a layer of another kind, or one that
             is called twice; a network that is quantized already; no images.
+
+    Example:
+        >>> calibration_images = data.batches("validation", 32).take(1)
+        >>> images, _ = next(iter(calibration_images))
+        >>> len(ta.with_quantization(model, images.numpy()).outputs)
+        4
     """
     exit_tensors(model)
     if is_quantized(model):

@@ -28,6 +28,10 @@ def with_collaboration(model):
 
     Raises:
         InputError: what `split_stages` raises of the outputs; an exit that is not linear.
+
+    Example:
+        >>> len(ta.with_collaboration(model).outputs)
+        4
     """
     model = open_nested(model)
     logits = []

@@ -45,7 +45,7 @@ class EarlyExit:
         >>> sorted(answer)
         ['class', 'confidence', 'exit', 'probabilities']
         >>> fast.predict(data.batches("test", 64))["exit"].shape
-        (360,)
+        (359,)
     """
 
     def __init__(self, model, thresholds, *, measure=None):

@@ -38,6 +38,11 @@ def with_gradient_equilibrium(model, *, form="paper"):
 
     Raises:
         InputError: what `split_stages` raises; an unknown `form`.
+
+    Example:
+        >>> balanced = ta.with_gradient_equilibrium(model)
+        >>> len(balanced.outputs)
+        4
     """
     return _BalancedNetwork(model, form=form, name=model.name)
 

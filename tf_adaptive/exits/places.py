@@ -68,9 +68,9 @@ def exit_places(model):
         >>> backbone = keras.applications.MobileNetV2((96, 96, 3), alpha=0.35, weights=None)
         >>> for place in ta.exit_places(backbone)[:3]:
         ...     print(place.layer, place.shape, f"{place.macs_share:.2f}", place.state_bytes)
-        Conv1_relu (48, 48, 16) 0.09 147456
-        expanded_conv_project_BN (48, 48, 8) 0.15 73728
-        block_1_project_BN (24, 24, 8) 0.28 18432
+        Conv1_relu (48, 48, 16) 0.08 147456
+        expanded_conv_project_BN (48, 48, 8) 0.14 73728
+        block_1_project_BN (24, 24, 8) 0.26 18432
     """
     return [place for place, _ in places_with_tensors(classifier_graph(model))]
 

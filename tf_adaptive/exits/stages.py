@@ -112,6 +112,13 @@ def split_stages(model):
         InputError: the outputs are no exits (see `exit_tensors`), an exit needs
             nothing beyond those before it, or a stage would hand on a tensor that has no batch
             axis.
+
+    Example:
+        >>> stages = ta.split_stages(model)
+        >>> logits, state = stages[0](images)
+        >>> logits, state = stages[1](state)
+        >>> logits.shape[-1]
+        10
     """
     exit_tensors(model)
     return stages_to_outputs(exits_as_logits(model))

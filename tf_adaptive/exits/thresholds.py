@@ -24,6 +24,11 @@ def confidence_scores(logits, measure="max_probability"):
 
     Raises:
         InputError: unknown `measure`, or fewer than two classes.
+
+    Example:
+        >>> confidence = ta.confidence_scores(np.float32([[0.0, 100.0]]), "margin")
+        >>> float(confidence[0])
+        1.0
     """
     check_choice("measure", measure, MEASURES)
     logits = keras.ops.convert_to_tensor(logits, dtype="float32")
@@ -66,6 +71,10 @@ def exit_fractions(p, num_exits):
 
     Raises:
         InputError: `p` not positive or too large for its powers, no exits.
+
+    Example:
+        >>> ta.exit_fractions(1.0, 4)
+        array([0.25, 0.25, 0.25, 0.25])
     """
     if num_exits < 1:
         raise InputError(f"`num_exits` must be at least 1. Received: num_exits={num_exits}.")
@@ -96,6 +105,11 @@ def thresholds_for_budget(confidences, fractions):
 
     Raises:
         InputError: wrong shape, NaN, a confidence outside [0, 1], or bad fractions.
+
+    Example:
+        >>> confidences = np.array([[0.9, 0.8, 0.7, 0.6], [0.9, 0.9, 0.9, 0.9]])
+        >>> ta.thresholds_for_budget(confidences, ta.exit_fractions(1.0, 2))
+        array([0.8])
     """
     confidences = _check_confidences(confidences)
     num_exits, num_samples = confidences.shape
@@ -141,6 +155,10 @@ def choose_exits(confidences, thresholds):
 
     Raises:
         InputError: wrong shape, NaN, or a value outside [0, 1].
+
+    Example:
+        >>> ta.choose_exits([[0.9, 0.4], [0.8, 0.7]], [0.5])
+        array([1, 2])
     """
     confidences = _check_confidences(confidences).astype("float32")
     num_exits = len(confidences)

@@ -1,7 +1,7 @@
 """What any network of this package costs."""
 
 from tf_adaptive.exits.costs import profile
-from tf_adaptive.models.drnet import DRNet
+from tf_adaptive.models.drnet import is_routed
 from tf_adaptive.routing.costs import branch_costs
 
 
@@ -21,4 +21,4 @@ def costs(model):
         >>> [cost.exit for cost in ta.costs(model)]
         [1, 2, 3, 4]
     """
-    return branch_costs(model) if isinstance(model, DRNet) else profile(model)
+    return branch_costs(model) if is_routed(model) else profile(model)

@@ -45,8 +45,9 @@ class DenseNet(PublishedNetwork):
         presets: arguments of the published configurations, by name.
 
     Example:
-
-        model = DenseNet.from_preset("densenet_bc_cifar_100_12", num_classes=100)
+        >>> model = ta.DenseNet.from_preset("densenet_bc_cifar_100_12", num_classes=100)
+        >>> model.output_shape
+        (None, 100)
     """
 
     presets = DENSENET_PRESETS

@@ -54,6 +54,12 @@ class DRNet(keras.Model):
     Raises:
         InputError: what `resolution_branches` and `StraightThroughGumbel` raise; a predictor that
             does not fit the candidates, its resolution or the classifier's channels.
+
+    Example:
+        >>> drnet = ta.DRNet.from_preset(
+        ...     "drnet_resnet6_grey", resolutions=(24, 16, 12), channels=1, num_classes=10)
+        >>> drnet(images).shape[-1]
+        10
     """
 
     presets = DRNET_PRESETS
@@ -311,3 +317,8 @@ def _mobilenet_v2(input_shape, num_classes, dtype):
         )
     finally:
         keras.config.set_dtype_policy(policy)
+
+
+def is_routed(model):
+    """Whether a network routes each image to a resolution: a `DRNet`."""
+    return isinstance(model, DRNet)

@@ -66,8 +66,10 @@ class EfficientNetLite(PublishedNetwork):
         mean, std: of each channel, for pixels in [0, 1].
 
     Example:
-        >>> model = ta.EfficientNetLite.from_preset("efficientnet_lite0", weights="imagenet")
-        >>> logits = model((pixels / 255 - model.mean) / model.std)
+        >>> model = ta.EfficientNetLite.from_preset("efficientnet_lite0", num_classes=10)
+        >>> pixels = np.zeros((1, 224, 224, 3))
+        >>> model((pixels / 255 - model.mean) / model.std).shape
+        TensorShape([1, 10])
     """
 
     presets = EFFICIENTNET_LITE_PRESETS

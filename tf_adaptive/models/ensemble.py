@@ -37,9 +37,9 @@ class Ensemble(keras.Model):
             first in its images or its classes.
 
     Example:
-
-        small, large = (ResNet.from_preset(f"resnet_cifar_{depth}") for depth in (20, 56))
-        model = Ensemble([small, large])
+        >>> members = [ta.ResNet.from_preset(f"resnet_cifar_{depth}") for depth in (20, 56)]
+        >>> len(ta.Ensemble(members).outputs)
+        2
     """
 
     presets = ENSEMBLE_PRESETS

@@ -44,8 +44,9 @@ class GoogLeNet(PublishedNetwork):
         presets: arguments of the published configurations, by name.
 
     Example:
-
-        model = GoogLeNet.from_preset("googlenet", num_classes=10)
+        >>> model = ta.GoogLeNet.from_preset("googlenet", num_classes=10)
+        >>> model.output_shape
+        (None, 10)
     """
 
     presets = GOOGLENET_PRESETS

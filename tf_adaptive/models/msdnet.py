@@ -42,6 +42,11 @@ class MSDNet(PublishedNetwork):
 
     Attributes:
         presets: arguments of the published configurations, by name.
+
+    Example:
+        >>> model = ta.MSDNet.from_preset("msdnet_cifar_lingrow5", num_classes=10)
+        >>> [tuple(logits.shape) for logits in model(np.zeros((2, 32, 32, 3), "float32"))]
+        [(2, 10), (2, 10), (2, 10), (2, 10), (2, 10)]
     """
 
     presets = MSDNET_PRESETS

@@ -51,6 +51,10 @@ class RANet(PublishedNetwork):
 
     Attributes:
         presets: arguments of the published configurations, by name.
+
+    Example:
+        >>> len(ta.RANet.from_preset("ranet_cifar_lg3").outputs)
+        6
     """
 
     presets = RANET_PRESETS

@@ -45,8 +45,9 @@ class ResNet(PublishedNetwork):
         presets: arguments of the usual configurations, by name.
 
     Example:
-
-        model = ResNet.from_preset("resnet_cifar_56", num_classes=100)
+        >>> model = ta.ResNet.from_preset("resnet_cifar_56", num_classes=100)
+        >>> model.output_shape
+        (None, 100)
     """
 
     presets = RESNET_PRESETS

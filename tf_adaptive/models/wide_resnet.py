@@ -39,8 +39,9 @@ class WideResNet(PublishedNetwork):
         presets: arguments of the published configurations, by name.
 
     Example:
-
-        model = WideResNet.from_preset("wideresnet_28_10", num_classes=100)
+        >>> model = ta.WideResNet.from_preset("wideresnet_28_10", num_classes=100)
+        >>> model.output_shape
+        (None, 100)
     """
 
     presets = WIDE_RESNET_PRESETS

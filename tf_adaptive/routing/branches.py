@@ -34,6 +34,12 @@ def resolution_branches(classifier, resolutions):
     Raises:
         InputError: the classifier is not such a model, or works at no size but its own; the
             resolutions are fewer than two, not falling, or no whole numbers from 1 on.
+
+    Example:
+        >>> backbone = ta.ResNet.from_preset(
+        ...     "resnet8_grey", input_shape=(None, None, 1), num_classes=10)
+        >>> len(ta.resolution_branches(backbone, (24, 16)))
+        2
     """
     check_resolutions(resolutions)
     _check_classifier(classifier)

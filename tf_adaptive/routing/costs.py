@@ -55,6 +55,10 @@ def branch_costs(model):
 
     Raises:
         InputError: a network has an operation whose cost is not known.
+
+    Example:
+        >>> ta.branch_costs(drnet).resolutions
+        (24, 16, 12)
     """
     return BranchCosts(
         resolutions=model.resolutions,

@@ -30,7 +30,7 @@ class Routing:
         >>> sorted(answer)
         ['class', 'confidence', 'probabilities', 'resolution']
         >>> routed.predict(data.batches("test", 64))["resolution"].shape
-        (360,)
+        (359,)
     """
 
     def __init__(self, model, *, networks=None):

@@ -1,14 +1,9 @@
 """Whether the network of a run is the one that its settings name."""
 
 from tf_adaptive.errors import InputError
-from tf_adaptive.models.drnet import DRNet
+from tf_adaptive.models.drnet import is_routed
 from tf_adaptive.models.from_preset import build_network
 from tf_adaptive.runs.directory import load_finished_run
-
-
-def is_routed(model):
-    """Whether a run's network routes each image to a resolution: a `tf_adaptive.DRNet`."""
-    return isinstance(model, DRNet)
 
 
 def check_is_preset(model, config):

@@ -15,7 +15,7 @@ from tf_adaptive.exits.static_comparison import (
 )
 from tf_adaptive.exits.thresholds import MEASURES
 from tf_adaptive.files import UNFINISHED
-from tf_adaptive.models.drnet import DRNet
+from tf_adaptive.models.drnet import is_routed
 from tf_adaptive.programs.progress_bar import with_bar
 from tf_adaptive.reports.logits import accuracy_interval, collect_logits
 from tf_adaptive.routing.costs import branch_costs
@@ -65,7 +65,7 @@ def report_run(
     check_whole("batch_size", batch_size, least=1)
     config, model = load_finished_run(run_dir)
     dataset = load_run_dataset(config, data_dir=data_dir)
-    if static_runs and (isinstance(model, DRNet) or len(model.outputs) == 1):
+    if static_runs and (is_routed(model) or len(model.outputs) == 1):
         raise InputError(
             "`run_dir` must be the run of a network with several exits to be compared with "
             f"`static_runs`. Received: {run_dir}"
@@ -74,7 +74,7 @@ def report_run(
         _load_static_run(static_run, config, dataset, data_dir=data_dir)
         for static_run in static_runs
     ]
-    if isinstance(model, DRNet):
+    if is_routed(model):
         _report_routing(run_dir, model, dataset, batch_size=batch_size)
     else:
         _report_exits(
@@ -140,7 +140,7 @@ def evaluate(model, dataset, *, measure="max_probability", batch_size=256):
     def shown(batches, split):
         return with_bar(batches, dataset.sizes[split], batch_size, f"{split} images")
 
-    if isinstance(model, DRNet):
+    if is_routed(model):
         return evaluate_routing(model, dataset, batch_size=batch_size, shown=shown)
     return evaluate_exits(model, dataset, measure=measure, batch_size=batch_size, shown=shown)
 
@@ -233,7 +233,7 @@ def _load_static_run(run_dir, config, dataset, *, data_dir):
             data.
     """
     static_config, model = load_finished_run(run_dir)
-    if isinstance(model, DRNet) or len(model.outputs) != 1:
+    if is_routed(model) or len(model.outputs) != 1:
         raise InputError(
             "`static_runs` must be runs of networks with one exit, as trainers.train_static gives. "
             f"Received: {run_dir}, whose network has more"

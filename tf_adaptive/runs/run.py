@@ -6,7 +6,7 @@ from tf_adaptive.compression.folding import fold_batch_norm, fold_drnet
 from tf_adaptive.data.preprocessing import Preprocessing
 from tf_adaptive.exits.early_exit import EarlyExit
 from tf_adaptive.exits.operating_point import check_no_operating_point, choose_operating_point
-from tf_adaptive.models.drnet import DRNet
+from tf_adaptive.models.drnet import is_routed
 from tf_adaptive.routing.dispatch import Routing
 from tf_adaptive.runs.dataset import describe_data, load_run_dataset
 from tf_adaptive.runs.directory import load_finished_run
@@ -53,7 +53,7 @@ class Run:
     def __init__(self, run_dir):
         self.run_dir = pathlib.Path(run_dir)
         self.config, self.model = load_finished_run(run_dir)
-        self.routes = isinstance(self.model, DRNet)
+        self.routes = is_routed(self.model)
         self._preprocessing = None
 
     def dataset(self, *, data_dir=None):

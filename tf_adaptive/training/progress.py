@@ -30,15 +30,12 @@ class Progress:
         """Called last, after an error too."""
 
 
-class TerminalProgress(Progress):
-    """One bar over the whole training on stderr, and a line per epoch on stdout.
+class BarProgress(Progress):
+    """One bar over the whole training on stderr, where that is a terminal.
 
-    The bar shows the epoch's loss and last accuracy so far, images/s, and the time left of the
-    whole training. Where stderr is no terminal there are only the lines.
+    It shows the epoch's loss and last accuracy so far, images/s, and the time left of the whole
+    training.
     """
-
-    def note(self, line):
-        print(line, flush=True)
 
     def start(self, *, total_images, done_images):
         self._bar = tqdm.tqdm(
@@ -58,6 +55,16 @@ class TerminalProgress(Progress):
         )
         self._bar.update(images)
 
+    def stop(self):
+        self._bar.close()
+
+
+class TerminalProgress(BarProgress):
+    """The bar, and a line per epoch on stdout."""
+
+    def note(self, line):
+        print(line, flush=True)
+
     def epoch_done(self, *, epochs, row):
         accuracies = " ".join(
             f"{100 * value:.2f}"
@@ -73,6 +80,3 @@ class TerminalProgress(Progress):
         )
         # A redirected stdout would keep the line for hours.
         sys.stdout.flush()
-
-    def stop(self):
-        self._bar.close()
