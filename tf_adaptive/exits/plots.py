@@ -14,6 +14,7 @@ from tf_adaptive.reports.figures import (
     bare,
     draw_pictures,
     finish_accuracy_axes,
+    label_points,
     set_accuracy_axes,
 )
 
@@ -23,6 +24,8 @@ mpl_patheffects = lazily("matplotlib.patheffects", extra="report")
 mpl_ticker = lazily("matplotlib.ticker", extra="report")
 
 _MACS_LABEL = "MACs per image (millions)"
+# Where the number of an exit stands.
+_BELOW = {"offset": (0, -6), "ha": "center"}
 
 
 def accuracy_against_macs(anytime_rows, budget_rows, static=(), static_line=()):
@@ -59,17 +62,8 @@ def accuracy_against_macs(anytime_rows, budget_rows, static=(), static_line=()):
         label="anytime: one exit (its number) for all images",
         zorder=2,
     )
-    for row in anytime_rows:
-        axes.annotate(
-            str(row.exit),
-            (row.macs / 1e6, row.accuracy_percent),
-            xytext=(0, -6),
-            textcoords="offset points",
-            ha="center",
-            va="top",
-            fontsize=TEXT_SIZE,
-            color=VERMILION,
-        )
+    numbers = [(row.exit, row.macs / 1e6, row.accuracy_percent) for row in anytime_rows]
+    label_points(axes, numbers, **_BELOW)
     _draw_static(
         axes,
         [(name, macs / 1e6, accuracy) for name, macs, accuracy in static],
@@ -118,17 +112,8 @@ def accuracy_against_latency(panels):
             label="one exit (its number) for all images",
             zorder=2,
         )
-        for number, (median, _), accuracy in exits:
-            axes.annotate(
-                str(number),
-                (median, accuracy),
-                xytext=(0, -6),
-                textcoords="offset points",
-                ha="center",
-                va="top",
-                fontsize=TEXT_SIZE,
-                color=VERMILION,
-            )
+        numbers = [(number, median, accuracy) for number, (median, _), accuracy in exits]
+        label_points(axes, numbers, **_BELOW)
         _, (median, _), accuracy = early_exit
         axes.plot(
             median,

@@ -31,6 +31,28 @@ def set_accuracy_axes(axes, cost_label):
     bare(axes)
 
 
+def label_points(axes, points, *, offset=(6, -4), ha="left"):
+    """Writes beside points what they are.
+
+    Args:
+        axes: where they are drawn.
+        points: `(label, x, y)` of each.
+        offset: from the point to its label, in points of print.
+        ha: which side of the label that is.
+    """
+    for label, x, y in points:
+        axes.annotate(
+            str(label),
+            (x, y),
+            xytext=offset,
+            textcoords="offset points",
+            ha=ha,
+            va="top",
+            fontsize=TEXT_SIZE,
+            color=VERMILION,
+        )
+
+
 def legend_above(figure, *, columns=1):
     """Puts the legend above the axes: whatever the curves' form, it hides none of them."""
     figure.legend(loc="outside upper center", ncols=columns, fontsize=TEXT_SIZE, frameon=False)

@@ -11,6 +11,7 @@ from tf_adaptive.reports.figures import (
     bare,
     draw_pictures,
     finish_accuracy_axes,
+    label_points,
     legend_above,
 )
 
@@ -165,17 +166,7 @@ def _accuracy_axes(fixed_costs, resolution_rows, routed_cost, router):
         label="one resolution (in pixels) for all images",
         zorder=2,
     )
-    for cost, row in points:
-        axes.annotate(
-            str(row.resolution),
-            (cost, row.accuracy_percent),
-            xytext=(6, -4),
-            textcoords="offset points",
-            ha="left",
-            va="top",
-            fontsize=TEXT_SIZE,
-            color=VERMILION,
-        )
+    label_points(axes, [(row.resolution, cost, row.accuracy_percent) for cost, row in points])
     axes.plot(
         routed_cost,
         router.accuracy_percent,

@@ -5,9 +5,9 @@ from tf_adaptive.reports.figures import (
     BLUE,
     LABEL_SIZE,
     OKABE_ITO,
-    TEXT_SIZE,
     VERMILION,
     finish_accuracy_axes,
+    label_points,
 )
 
 mpl_figure = lazily("matplotlib.figure", extra="report")
@@ -39,17 +39,7 @@ def accuracy_against_gflops(points, front, *, defaults, best, fixed, target_gflo
 
     if fixed:
         draw(fixed, "fixed resolutions", color=VERMILION, linestyle="--", marker="o", markersize=5)
-        for point in fixed:
-            axes.annotate(
-                point.name,
-                (point.mean_gflops, point.accuracy_percent),
-                xytext=(6, -4),
-                textcoords="offset points",
-                ha="left",
-                va="top",
-                fontsize=TEXT_SIZE,
-                color=VERMILION,
-            )
+        label_points(axes, [(p.name, p.mean_gflops, p.accuracy_percent) for p in fixed])
     if target_gflops is not None:
         axes.axvline(target_gflops, color="0.5", linestyle=":", label="target")
     draw(points, "trials", color=_GREY, linestyle="none", marker="o", markersize=5)
