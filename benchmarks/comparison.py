@@ -28,7 +28,7 @@ _DATA = ("dataset", "image_size", "validation_size", "evaluation_split", "pictur
 def main():
     if not 2 <= len(_RUN_DIRS.value) <= len(OKABE_ITO):
         raise InputError(
-            f"`run_dirs` must be 2 to {len(OKABE_ITO)} runs. Received: {len(_RUN_DIRS.value)}"
+            f"`run_dirs` must be 2 to {len(OKABE_ITO)} runs. Received: {len(_RUN_DIRS.value)}."
         )
     configs = [read_config(run_dir) for run_dir in _RUN_DIRS.value]
     for name in _DATA:
@@ -36,7 +36,7 @@ def main():
         default = AS_STORED if name == "picture_reading" else None
         values = [config.get(name, default) for config in configs]
         if any(value != values[0] for value in values):
-            raise InputError(f"The runs must have the same {name}. Received: {values}")
+            raise InputError(f"The runs must have the same {name}. Received: {values}.")
     reports = {
         config["preset"]: [read_report(run_dir, table) for table in ("anytime", "budgeted")]
         for config, run_dir in zip(configs, _RUN_DIRS.value, strict=True)
@@ -44,7 +44,7 @@ def main():
     if len(reports) < len(configs):
         raise InputError(
             "The runs must be of different presets, by which they are named. "
-            f"Received: {[config['preset'] for config in configs]}"
+            f"Received: {[config['preset'] for config in configs]}."
         )
     print("| network | | M MACs | test accuracy |\n|---|---|---|---|")
     for preset, (anytime, budgeted) in reports.items():

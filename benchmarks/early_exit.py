@@ -41,7 +41,7 @@ def main():
     check_whole("repeats", _REPEATS.value, least=1)
     check_choice("dtype", _DTYPE.value, ("float32", "bfloat16"))
     if _DTYPE.value != "float32" and not _FOLDED.value:
-        raise InputError("`dtype` must be given with `folded`. Received: dtype alone")
+        raise InputError("`dtype` must be given with `folded`. Received: dtype alone.")
     config, model = load_finished_run(_RUN_DIR.value)
     dataset = load_run_dataset(config)
     costs = profile(model)
@@ -81,7 +81,7 @@ def _budgets(rows, num_exits):
     rows = {row["p"]: row for row in rows}
     unknown = [p for p in _BUDGETS.value if p not in rows]
     if unknown:
-        raise InputError(f"`budgets` must be among {', '.join(rows)}. Received: {unknown[0]!r}")
+        raise InputError(f"`budgets` must be among {', '.join(rows)}. Received: {unknown[0]!r}.")
     return {
         f"p = {p}": [float(rows[p][f"threshold_exit_{k}"]) for k in range(1, num_exits)]
         for p in _BUDGETS.value

@@ -48,7 +48,7 @@ def main():
     if len(set(seeds)) < max(2, len(seeds)):
         raise InputError(
             "`seeds` must be two or more different ones, for their spread. "
-            f"Received: {','.join(_SEEDS.value)}"
+            f"Received: {','.join(_SEEDS.value)}."
         )
     accuracies = {row: [] for row in _ROWS}
     for seed in seeds:
@@ -105,7 +105,7 @@ def _train(name, run_dir, arguments, more):
     print(f"\n{name} {' '.join([*given, *more])}", flush=True)
     finished = subprocess.run([sys.executable, "-m", name, *given, *more], check=False)
     if finished.returncode:
-        raise InputError(f"Every training must end well. Received: one that did not, {run_dir}")
+        raise InputError(f"Every training must end well. Received: one that did not, {run_dir}.")
 
 
 def _write_table(accuracies):

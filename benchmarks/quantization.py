@@ -88,12 +88,12 @@ def _dataset_of_both():
     if is_routed(model) or is_quantized(model):
         raise InputError(
             "`run_dir` must be the run of a network with exits in float32. "
-            f"Received: {_RUN_DIR.value}, which is that of another kind"
+            f"Received: {_RUN_DIR.value}, which is that of another kind."
         )
     if not is_quantized(quantized):
         raise InputError(
             "`quantized_run_dir` must be one that trainers.train_quantized wrote. "
-            f"Received: {_QUANTIZED_RUN_DIR.value}, whose network is not quantized"
+            f"Received: {_QUANTIZED_RUN_DIR.value}, whose network is not quantized."
         )
     # Where the data are is no matter.
     ours, theirs = (
@@ -102,7 +102,7 @@ def _dataset_of_both():
     if ours != theirs:
         raise InputError(
             "`quantized_run_dir` must be what became of `run_dir`. Received: "
-            f"{_QUANTIZED_RUN_DIR.value}, which has another network or other data"
+            f"{_QUANTIZED_RUN_DIR.value}, which has another network or other data."
         )
     return load_run_dataset(config)
 

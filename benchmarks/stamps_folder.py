@@ -34,7 +34,7 @@ _CLASSES = {
 def main():
     output = pathlib.Path(_OUTPUT.value)
     if output.exists():
-        raise InputError(f"`output` must not be there yet. Received: {output}")
+        raise InputError(f"`output` must not be there yet. Received: {output}.")
     pictures = {
         name: sorted(pathlib.Path(_STAMPS.value, folder).rglob("*.png"))
         for name, folder in _CLASSES.items()
@@ -43,7 +43,7 @@ def main():
         if not paths:
             raise InputError(
                 "`stamps` must be the folder of Debian's package tuxpaint-stamps-default. "
-                f"Received: {_STAMPS.value}, which has none in {_CLASSES[name]}"
+                f"Received: {_STAMPS.value}, which has none in {_CLASSES[name]}."
             )
     unfinished = output.with_name(f".unfinished.{output.name}")
     for name, paths in pictures.items():

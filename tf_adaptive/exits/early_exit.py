@@ -84,7 +84,7 @@ class EarlyExit:
         if len(inputs) != len(names):
             raise InputError(
                 f"`images` must be the model's {len(names)} inputs ({', '.join(names)}). "
-                f"Received: {len(inputs)} of them"
+                f"Received: {len(inputs)} of them."
             )
         return self._run(*map(checked_images, inputs, self._input_specs))
 

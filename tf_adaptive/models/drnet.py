@@ -257,19 +257,19 @@ def _check_predictor(predictor, *, input_shape, num_candidates):
     if not is_functional(predictor) or len(predictor.inputs) != 1 or len(predictor.outputs) != 1:
         raise InputError(
             "`predictor` must be a functional keras.Model of one input and one output. "
-            f"Received: {getattr(predictor, 'name', predictor)!r}"
+            f"Received: {getattr(predictor, 'name', predictor)!r}."
         )
     takes, gives = predictor.inputs[0].shape, tuple(predictor.outputs[0].shape)
     if not tf.TensorShape(takes).is_compatible_with((None, *input_shape)):
         raise InputError(
             f"`predictor` must take images of the shape {input_shape}: those of "
             "`predictor_resolution` and with the channels of `classifier`. "
-            f"Received: one that takes {takes[1:]}"
+            f"Received: one that takes {takes[1:]}."
         )
     if gives != (None, num_candidates):
         raise InputError(
             f"`predictor` must give {num_candidates} logits, one per resolution. "
-            f"Received: one that gives the shape {gives}"
+            f"Received: one that gives the shape {gives}."
         )
 
 

@@ -48,7 +48,7 @@ def resolution_branches(classifier, resolutions):
     if not any(_batch_normalizations(node.operation) for node in calls):
         raise InputError(
             "`classifier` must have batch normalisation, as nothing else sets its branches apart. "
-            f"Received: {classifier.name!r}, which has none"
+            f"Received: {classifier.name!r}, which has none."
         )
     return [_branch(opened, calls, resolution) for resolution in resolutions]
 
@@ -58,33 +58,33 @@ def check_resolutions(resolutions):
     if not isinstance(resolutions, list | tuple) or len(resolutions) < 2:
         raise InputError(
             "`resolutions` must be a list of two candidates or more. "
-            f"Received: resolutions={resolutions!r}"
+            f"Received: resolutions={resolutions!r}."
         )
     for resolution in resolutions:
         check_whole("resolutions", resolution, least=1)
     if any(after >= before for before, after in itertools.pairwise(resolutions)):
         raise InputError(
             "`resolutions` must fall from one candidate to the next. "
-            f"Received: resolutions={tuple(resolutions)}"
+            f"Received: resolutions={tuple(resolutions)}."
         )
 
 
 def _check_classifier(classifier):
     if not is_functional(classifier):
         raise InputError(
-            f"`classifier` must be a functional keras.Model. Received: {type(classifier).__name__}"
+            f"`classifier` must be a functional keras.Model. Received: {type(classifier).__name__}."
         )
     if len(classifier.inputs) != 1 or len(classifier.outputs) != 1:
         raise InputError(
             "`classifier` must have one input and one output. Received: "
-            f"{classifier.name!r} with {len(classifier.inputs)} and {len(classifier.outputs)}"
+            f"{classifier.name!r} with {len(classifier.inputs)} and {len(classifier.outputs)}."
         )
     images, logits = classifier.inputs[0].shape, classifier.outputs[0].shape
     if len(images) != 4 or len(logits) != 2 or logits[1] is None or logits[1] < 2:
         raise InputError(
             "`classifier` must map images (batch, height, width, channels) to logits "
             "(batch, classes), of two classes or more. "
-            f"Received: {classifier.name!r} from {images} to {logits}"
+            f"Received: {classifier.name!r} from {images} to {logits}."
         )
 
 
@@ -117,7 +117,7 @@ def _depends_on_resolution(model, layer, resolution):
     return InputError(
         "`classifier` must work at every one of `resolutions`: pool globally, and choose none that "
         f"its strides use up. Received: {model.name!r}, whose layer {layer!r} does not fit images "
-        f"of {resolution}×{resolution}"
+        f"of {resolution}×{resolution}."
     )
 
 
@@ -139,7 +139,7 @@ def _private(layer, resolution):
     if not isinstance(layer, keras.layers.BatchNormalization):
         raise InputError(
             "Batch norms of `classifier` must be layers of its graph or parts of a ConvUnit. "
-            f"Received: {layer.name!r}, a {type(layer).__name__} with one inside"
+            f"Received: {layer.name!r}, a {type(layer).__name__} with one inside."
         )
     twin = type(layer).from_config({**layer.get_config(), "name": name})
     twin.build_from_config(layer.get_build_config())

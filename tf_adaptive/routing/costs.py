@@ -88,7 +88,7 @@ def classifier_macs(model, resolution):
     if not is_functional(model) or len(model.inputs) != 1:
         name = model.name if isinstance(model, keras.Model) else type(model).__name__
         raise InputError(
-            f"`model` must be a functional keras.Model of one input. Received: {name!r}"
+            f"`model` must be a functional keras.Model of one input. Received: {name!r}."
         )
     opened = open_nested(model)
     shape = (resolution, resolution, opened.inputs[0].shape[-1])

@@ -68,7 +68,7 @@ def report_run(
     if static_runs and (is_routed(model) or len(model.outputs) == 1):
         raise InputError(
             "`run_dir` must be the run of a network with several exits to be compared with "
-            f"`static_runs`. Received: {run_dir}"
+            f"`static_runs`. Received: {run_dir}."
         )
     static = [
         _load_static_run(static_run, config, dataset, data_dir=data_dir)
@@ -236,7 +236,7 @@ def _load_static_run(run_dir, config, dataset, *, data_dir):
     if is_routed(model) or len(model.outputs) != 1:
         raise InputError(
             "`static_runs` must be runs of networks with one exit, as trainers.train_static gives. "
-            f"Received: {run_dir}, whose network has more"
+            f"Received: {run_dir}, whose network has more."
         )
     static_dataset = load_run_dataset(static_config, data_dir=data_dir)
     for what, ours, theirs in (
@@ -247,7 +247,7 @@ def _load_static_run(run_dir, config, dataset, *, data_dir):
         if ours != theirs:
             raise InputError(
                 f"`static_runs` must be runs on the same data, with the same {what}. "
-                f"Received: {run_dir}, with {theirs!r} where the run has {ours!r}"
+                f"Received: {run_dir}, with {theirs!r} where the run has {ours!r}."
             )
     return model, static_dataset
 
@@ -272,7 +272,7 @@ def _classify(name, model, dataset, labels, batch_size):
     if not np.array_equal(static_labels, labels):
         raise InputError(
             "`static_runs` must be runs on the same test images in the same order. "
-            f"Received: {name}, whose test images have other classes"
+            f"Received: {name}, whose test images have other classes."
         )
     (cost,) = profile(model)
     return Classified(name, cost.macs, logits[0].argmax(axis=-1) == labels)
