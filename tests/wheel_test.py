@@ -1,6 +1,7 @@
 """The wheel in an environment of its own, outside the clone."""
 
 import json
+import os
 import pathlib
 import shutil
 import subprocess
@@ -60,6 +61,8 @@ def test_trains_evaluates_exports_and_predicts(binaries, finished_run, tmp_path)
         finished = subprocess.run(
             [binaries / command[0], *map(str, command[1:])],
             cwd=tmp_path,
+            # A folder that is searched for packages could hold the clone.
+            env={name: value for name, value in os.environ.items() if name != "PYTHONPATH"},
             capture_output=True,
             text=True,
         )

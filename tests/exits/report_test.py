@@ -115,7 +115,7 @@ def test_a_point_is_chosen_in_validation_and_measured_on_the_test_images(report)
 def test_anytime_csv_reads_back(report):
     directory, written = report
     lines = read_csv(directory / "anytime.csv")
-    columns = "exit macs lazy_macs parameters accuracy_percent validation_accuracy_percent"
+    columns = "exit macs lazy_macs parameters validation_accuracy_percent accuracy_percent"
     assert list(lines[0]) == columns.split()
     assert len(lines) == 3
     for line, row in zip(lines, written.anytime, strict=True):

@@ -141,15 +141,13 @@ def test_whatever_takes_exits_takes_them_as_logits():
         collected, _ = collect_logits(model, [(IMAGES, np.zeros(len(IMAGES)))])
     assert apart(collected, logits) < ROUNDING
     with pytest.warns(UserWarning):
-        answer = EarlyExit(model, [0.0, 0.0])(IMAGES)
+        early_exit = EarlyExit(model, [0.0, 0.0])
+    answer = early_exit(IMAGES)
     np.testing.assert_allclose(answer["probabilities"], softmax_of(logits[0]), rtol=1e-5)
     preprocessing = Preprocessing(
         image_shape=(8, 8, 3), mean=[0] * 3, std=[1] * 3, center_crop=False
     )
-    with pytest.warns(UserWarning):
-        signatures = exit_signatures(
-            model, preprocessing, [0.0, 0.0], list("abcd"), measure="max_probability"
-        )
+    signatures = exit_signatures(early_exit, preprocessing, list("abcd"))
     pixels = np.random.default_rng(0).integers(0, 256, (2, 8, 8, 3), np.uint8)
     served = signatures["all_exits"][0](tf.constant(pixels))["exit_1"]
     expected = model(pixels / np.float32(255))[0]

@@ -43,7 +43,7 @@ def test_out_of_tolerance_leaves_nothing(finished_drnet, tmp_path):
     assert re.fullmatch(
         "error: A conversion must agree with the Keras model on 100 % of the test images at every "
         "resolution: take a higher `precision`, or allow it with `least_agreement`. Received: "
-        r"int8, [0-9.]+ % at resolution (24|16|12|chosen), probabilities up to [0-9.]+ apart",
+        r"int8, [0-9.]+ % at resolution (24|16|12|chosen), probabilities up to [0-9.]+ apart\.",
         line,
     )
     assert files(tmp_path) == {"new": None}

@@ -14,7 +14,9 @@ from savedmodels.serving.saved_model import export_run
 from tests.savedmodels.conftest import LOWER_DTYPE
 from tests.trainers.programs import files, refused, rows, run_program
 from tf_adaptive.errors import InputError
+from tf_adaptive.exits.operating_point import choose_operating_point
 from tf_adaptive.runs.directory import read_config
+from tf_adaptive.runs.tables import read_exit_report
 
 CLASSES = [str(digit) for digit in range(10)]
 
@@ -92,7 +94,10 @@ def test_the_card_of_a_network_with_exits(served, finished_run):
     for row in table(finished_run, "anytime"):
         assert f"| {row['exit']} | {int(row['macs']) / 1e6:.2f} |" in card
         assert f"{float(row['accuracy_percent']):.2f} %" in card
-    assert "loses at most 0.5 points against the last exit. On the test images that gave" in card
+    point = choose_operating_point(*read_exit_report(finished_run, 4))
+    assert point.chosen.endswith(", on the validation images")
+    assert f"The thresholds are {point.chosen}. On the test images that gave" in card
+    assert f"{point.accuracy_percent:.2f} % at {point.mean_macs / 1e6:.2f} million MACs" in card
     assert "| `learning_rate` | `0.05` |" in card
     assert "Images: 128 for train, " in card
     assert "| `stage_2` | " in card

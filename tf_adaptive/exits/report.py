@@ -219,8 +219,8 @@ def anytime_table(anytime_rows):
             "macs": row.macs,
             "lazy_macs": row.lazy_macs,
             "parameters": row.parameters,
-            "accuracy_percent": f"{row.accuracy_percent:.4f}",
             "validation_accuracy_percent": f"{row.validation_accuracy_percent:.4f}",
+            "accuracy_percent": f"{row.accuracy_percent:.4f}",
         }
         for row in anytime_rows
     ]
