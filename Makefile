@@ -41,12 +41,12 @@ $(DEMO_RUN)/report/budgeted.csv: | .venv/installed
 		--epochs 10 --batch_size 32 --schedule cosine --run_dir $(DEMO_RUN)
 
 .venv/installed: requirements.txt pyproject.toml | .venv/pyvenv.cfg
-	$(BIN)/pip install --quiet --requirement requirements.txt
+	$(BIN)/pip install --quiet --no-compile --requirement requirements.txt
 	$(BIN)/pip install --quiet --no-deps --editable .
 	touch $@
 
 .venv/installed-dev: requirements-dev.txt .venv/installed
-	$(BIN)/pip install --quiet --requirement requirements-dev.txt
+	$(BIN)/pip install --quiet --no-compile --requirement requirements-dev.txt
 	touch $@
 
 .venv/pyvenv.cfg:
