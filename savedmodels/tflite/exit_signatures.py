@@ -1,10 +1,15 @@
 """What the TFLite files of a network with exits compute: a function for each stage."""
 
+import sys
+
 import keras
 import tensorflow as tf
 
 from tf_adaptive.compression.quantization import quantizer_of
 from tf_adaptive.errors import InputError
+
+# The former name, for one version.
+sys.modules[f"{__package__}.stage_signatures"] = sys.modules[__name__]
 
 _LOGITS = "logits"
 

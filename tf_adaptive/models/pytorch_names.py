@@ -1,12 +1,16 @@
 """Which parameters of the published PyTorch networks our layers are filled from."""
 
 import re
+import sys
 
 import keras
 import numpy as np
 
 from tf_adaptive.errors import InputError
 from tf_adaptive.layers import ConvUnit
+
+# The former name, for one version.
+sys.modules["tf_adaptive.published_names"] = sys.modules[__name__]
 
 _MSDNET_UNIT = re.compile(
     r"stage_(?P<block>\d+)_(?P<kind>stem|layer|transition)_(?:(?P<layer>\d+)_)?"
