@@ -24,7 +24,7 @@ from tf_adaptive.programs import program
 from tf_adaptive.reports.logits import collect_logits
 from tf_adaptive.runs.dataset import load_run_dataset
 from tf_adaptive.runs.directory import load_finished_run
-from tf_adaptive.runs.tables import read_report
+from tf_adaptive.runs.tables import read_exit_report
 
 _RUN_DIR = flags.DEFINE_string("run_dir", None, "directory of a finished run", required=True)
 _BATCH_SIZES = flags.DEFINE_list("batch_sizes", ["1", "32", "256"], "images in a batch")
@@ -45,9 +45,8 @@ def main():
     config, model = load_finished_run(_RUN_DIR.value)
     dataset = load_run_dataset(config)
     costs = profile(model)
-    rows = read_report(_RUN_DIR.value, "budgeted")
-    budgets = _budgets(rows, len(costs))
-    measure = rows[0]["measure"]
+    _, rows, measure = read_exit_report(_RUN_DIR.value, len(costs))
+    budgets = _budgets(rows)
     if _FOLDED.value:
         model = fold_batch_norm(model, dtype=_DTYPE.value)
     whole = tf.function(
@@ -76,16 +75,13 @@ def main():
             )
 
 
-def _budgets(rows, num_exits):
+def _budgets(rows):
     """Thresholds of the report by the name of their budget."""
-    rows = {row["p"]: row for row in rows}
+    rows = {str(row.p): row for row in rows}
     unknown = [p for p in _BUDGETS.value if p not in rows]
     if unknown:
         raise InputError(f"`budgets` must be among {', '.join(rows)}. Received: {unknown[0]!r}.")
-    return {
-        f"p = {p}": [float(rows[p][f"threshold_exit_{k}"]) for k in range(1, num_exits)]
-        for p in _BUDGETS.value
-    }
+    return {f"p = {p}": rows[p].thresholds for p in _BUDGETS.value}
 
 
 def _half_leave(logits, measure):

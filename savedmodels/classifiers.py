@@ -103,14 +103,8 @@ class TFLiteClassifier:
     def __init__(self, directory, *, thresholds=None):
         description = read_description(directory, {})
         self.class_names = tuple(description["class_names"])
-        preprocessing = Preprocessing(
-            **{
-                name: description[name]
-                for name in ("image_shape", "mean", "std", "center_crop", "picture_reading")
-            }
-        )
         self._decode = tf.function(
-            preprocessing.decoded,
+            Preprocessing.of(description).decoded,
             input_signature=[tf.TensorSpec((None,), tf.string)],
             autograph=False,
         )

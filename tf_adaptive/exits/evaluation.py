@@ -168,8 +168,8 @@ def budgeted(
     for p in BUDGETS if num_exits > 1 else (1.0,):
         fractions = exit_fractions(p, num_exits)
         thresholds = thresholds_for_budget(validation_confidences, fractions)
-        exits, shares = _leaving(test_confidences, thresholds)
-        validation_exits, validation_shares = _leaving(validation_confidences, thresholds)
+        exits, shares = exits_and_shares(test_confidences, thresholds)
+        validation_exits, validation_shares = exits_and_shares(validation_confidences, thresholds)
         rows.append(
             BudgetRow(
                 p=p,
@@ -205,8 +205,15 @@ def cheapest_budget(budget_rows, accuracy_percent):
     return max(budget_rows, key=lambda row: row.validation_accuracy_percent)
 
 
-def _leaving(confidences, thresholds):
-    """The exit of each sample, from 1, and the share of the samples at each."""
+def exits_and_shares(confidences, thresholds):
+    """Where samples leave.
+
+    Args:
+        confidences, thresholds: see `choose_exits`.
+
+    Returns:
+        `(exits, shares)`: the exit of each sample, from 1, and `(exits,)`, the share at each.
+    """
     exits = choose_exits(confidences, thresholds)
     return exits, np.bincount(exits - 1, minlength=len(confidences)) / len(exits)
 

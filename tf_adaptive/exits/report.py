@@ -14,9 +14,10 @@ from tf_adaptive.exits.evaluation import (
     budgeted,
     cheapest_budget,
     confidences_of_exits,
+    exits_and_shares,
 )
 from tf_adaptive.exits.operating_point import DEFAULT_ACCURACY_DROP, choose_operating_point
-from tf_adaptive.exits.thresholds import MEASURES, check_thresholds, choose_exits
+from tf_adaptive.exits.thresholds import MEASURES, check_thresholds
 from tf_adaptive.reports.files import check_directory, put_in_place
 from tf_adaptive.reports.logits import collect_logits, percent
 from tf_adaptive.reports.pictures import checked_class_names, picture_grid
@@ -112,8 +113,7 @@ class ExitReport:
         )
         if thresholds is None:
             return point
-        exits = self._exits_at(point.thresholds)
-        shares = np.bincount(exits - 1, minlength=len(self.anytime)) / len(exits)
+        exits, shares = self._exits_at(point.thresholds)
         predicted = self.test_logits.argmax(axis=-1)[exits - 1, np.arange(len(exits))]
         return dataclasses.replace(
             point,
@@ -153,12 +153,13 @@ class ExitReport:
         put_in_place(directory, tables, figures)
 
     def _exits_at(self, thresholds):
-        """The exit at which each test image leaves, from 1."""
-        return choose_exits(confidences_of_exits(self.test_logits, self.measure), thresholds)
+        """The exit at which each test image leaves, from 1, and the share at each."""
+        confidences = confidences_of_exits(self.test_logits, self.measure)
+        return exits_and_shares(confidences, thresholds)
 
     def _first_and_last_exit(self):
         last_exit, budget = self.anytime[-1], self.near_last_exit
-        exits = self._exits_at(budget.thresholds)
+        exits, _ = self._exits_at(budget.thresholds)
 
         def grid(number, words):
             chosen = np.flatnonzero(exits == number)
