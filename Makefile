@@ -3,6 +3,8 @@
 PYTHON ?= $(shell command -v python3.11 || echo python3)
 DEMO_RUN = runs/demo
 BIN = .venv/bin
+# On all cores, which pip does on one.
+COMPILE = $(BIN)/python -m compileall -q -j 0 .venv/lib
 
 .PHONY: demo test test-large lint benchmark
 
@@ -43,10 +45,12 @@ $(DEMO_RUN)/report/budgeted.csv: | .venv/installed
 .venv/installed: requirements.txt pyproject.toml | .venv/pyvenv.cfg
 	$(BIN)/pip install --quiet --no-compile --requirement requirements.txt
 	$(BIN)/pip install --quiet --no-deps --editable .
+	$(COMPILE)
 	touch $@
 
 .venv/installed-dev: requirements-dev.txt .venv/installed
 	$(BIN)/pip install --quiet --no-compile --requirement requirements-dev.txt
+	$(COMPILE)
 	touch $@
 
 .venv/pyvenv.cfg:

@@ -1,6 +1,7 @@
 # First, so that TensorFlow's notices are left out.
 import trainers  # noqa: F401  # isort: skip
 
+import gc
 import os
 import shutil
 
@@ -9,11 +10,12 @@ import pytest
 from matplotlib.figure import Figure
 
 from tests.processors import convolves_in_bfloat16
+from tests.tiny_networks import TINY
 from tests.trainers.programs import run_program
 
 # Two epochs of eight steps.
 TRAINING = (
-    *("--dataset", "digits", "--preset", "msdnet_cifar_lingrow4"),
+    *("--dataset", "digits", "--preset", TINY),
     *("--train_size", "128", "--validation_size", "64"),
     *("--batch_size", "16", "--epochs", "2", "--learning_rate", "0.05"),
 )
@@ -33,7 +35,7 @@ BUILT_EXITS_TRAINING = (*("--backbone", "resnet8_grey", "--weights", "none"), *E
 
 # Two trials of both phases.
 MULTI_EXIT_SEARCH = (
-    *("--tuner", "multi_exit", "--model", "msdnet", "--preset", "msdnet_cifar_lingrow4"),
+    *("--tuner", "multi_exit", "--model", "msdnet", "--preset", TINY),
     *("--dataset", "digits", "--train_size", "32", "--validation_size", "32"),
     *("--batch_size", "16", "--epochs", "1", "--phase_2_epochs", "1", "--trials", "2"),
     *("--gradient_equilibrium", "on", "--search", "random"),
@@ -47,6 +49,16 @@ DRNET_SEARCH = (
     *("--stage_1_epochs", "1", "--epochs", "1", "--trials", "3", "--learning_rate", "0.05"),
     *("--search", "random"),
 )
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _little_to_collect():
+    """What earlier modules left is not looked through again and again by the garbage collector.
+
+    Keras and keras-tuner call it, and a worker comes to hold millions of objects.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_runtest_setup(item):

@@ -4,6 +4,17 @@ import keras
 
 from tf_adaptive import MSDNet, RANet, with_collaboration
 
+# A preset for tests of programs: four exits, built and traced quickly.
+TINY = "msdnet_tiny"
+MSDNet.presets[TINY] = {
+    **MSDNet.presets["msdnet_cifar_lingrow4"],
+    "block_layers": (1, 1, 1, 1),
+    "num_channels": 8,
+    "growth_rate": 4,
+    "scale_growth": (1, 2),
+    "scale_bottleneck": (1, 2),
+}
+
 
 def tiny_msdnet():
     """Three exits."""

@@ -73,12 +73,14 @@ def test_trains_evaluates_exports_and_predicts(binaries, finished_run, tmp_path)
     find = "import importlib.util; print(importlib.util.find_spec('tf_adaptive').origin)"
     where = run("python", "-c", find)
     assert pathlib.Path(where).is_relative_to(binaries.parent)
-    run("tf-adaptive", "train_multi_exit", *TRAINING, "--run_dir", "run")
+    # The last of a flag counts; the tests' own preset is not installed.
+    published = ("--preset", "msdnet_cifar_lingrow4")
+    run("tf-adaptive", "train_multi_exit", *TRAINING, *published, "--run_dir", "run")
     ours, theirs = (
         json.loads((run_dir / "config.json").read_text())
         for run_dir in (tmp_path / "run", finished_run)
     )
-    assert ours | {"run_dir": theirs["run_dir"]} == theirs
+    assert ours | {name: theirs[name] for name in ("run_dir", "preset")} == theirs
     module = "tf_adaptive.trainers.evaluate"
     assert "With early exit" in run("python", "-m", module, "--run_dir", "run")
     run("tf-adaptive", "write_pictures", "--run_dir", "run", "--output", "pictures", "--count", "3")

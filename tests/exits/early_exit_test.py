@@ -5,6 +5,7 @@ import tensorflow as tf
 from keras import layers
 
 from tests.random_graphs import random_images, random_model
+from tests.tiny_networks import TINY
 from tf_adaptive import EarlyExit, MSDNet, RANet, choose_exits, confidence_scores
 from tf_adaptive.errors import InputError
 from tf_adaptive.exits.thresholds import MEASURES
@@ -14,7 +15,7 @@ from tf_adaptive.reports.logits import collect_logits
 @pytest.fixture(scope="module")
 def model():
     keras.utils.set_random_seed(0)
-    return MSDNet.from_preset("msdnet_cifar_lingrow4", input_shape=(24, 24, 1), num_classes=10)
+    return MSDNet.from_preset(TINY, input_shape=(24, 24, 1), num_classes=10)
 
 
 @pytest.fixture(scope="module")

@@ -6,6 +6,7 @@ import dataclasses
 import multiprocessing
 import os
 import pathlib
+import resource
 import runpy
 import signal
 import sys
@@ -20,7 +21,15 @@ REPOSITORY = pathlib.Path(__file__).parents[2]
 
 # The server loads these and forks a process for each run, before TensorFlow starts a thread.
 _PROCESSES = multiprocessing.get_context("forkserver")
-_PROCESSES.set_forkserver_preload(["trainers", "tf_adaptive.runs.evaluate"])
+_PROCESSES.set_forkserver_preload(
+    [
+        *("trainers", "tf_adaptive.runs.evaluate", "tests.tiny_networks"),
+        # What programs import on their way.
+        *("matplotlib.figure", "matplotlib.font_manager", "sklearn.datasets"),
+        *("sklearn.model_selection", "tensorflow_datasets", "ai_edge_litert.interpreter"),
+        "tests.nothing_to_collect",
+    ]
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,9 +41,9 @@ class Finished:
     stderr: str
 
 
-def run_program(name, *arguments):
-    """Runs `python -m NAME ARGUMENTS` to its end."""
-    with started(name, arguments) as (process, outputs):
+def run_program(name, *arguments, file_bytes=None):
+    """Runs `python -m NAME ARGUMENTS` to its end; no file may become larger than `file_bytes`."""
+    with started(name, arguments, file_bytes=file_bytes) as (process, outputs):
         process.join()
         return Finished(process.exitcode, *(output.read_text() for output in outputs))
 
@@ -93,16 +102,20 @@ def files(directory):
 
 
 @contextlib.contextmanager
-def started(name, arguments):
+def started(name, arguments, *, file_bytes=None):
     """A process that runs a program, and the files that its standard output and error go to."""
     with tempfile.TemporaryDirectory() as directory:
         outputs = [pathlib.Path(directory, stream) for stream in ("stdout", "stderr")]
-        process = _PROCESSES.Process(target=_run, args=(name, list(map(str, arguments)), outputs))
+        process = _PROCESSES.Process(
+            target=_run, args=(name, list(map(str, arguments)), outputs, file_bytes)
+        )
         process.start()
         yield process, outputs
 
 
-def _run(name, arguments, outputs):
+def _run(name, arguments, outputs, file_bytes):
+    if file_bytes is not None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (file_bytes, file_bytes))
     for descriptor, output in enumerate(outputs, start=1):
         os.dup2(os.open(output, os.O_WRONLY | os.O_CREAT), descriptor)
     sys.argv = [name, *arguments]

@@ -5,6 +5,7 @@ import keras
 import numpy as np
 import pytest
 
+from tests.tiny_networks import TINY
 from tests.trainers.programs import refused, rows, run_program
 from tf_adaptive.runs.dataset import load_run_dataset
 from tf_adaptive.runs.directory import load_finished_run
@@ -26,7 +27,7 @@ def collaborating_run(finished_run, made_once):
 def test_only_the_exits_have_changed(finished_run, collaborating_run):
     _, phase_one = load_finished_run(finished_run)
     config, model = load_finished_run(collaborating_run)
-    assert config["preset"] == "msdnet_cifar_lingrow4"
+    assert config["preset"] == TINY
     assert (config["alpha"], config["temperature"]) == (0.1, 3.0)
     assert 0 < config["learning_rate"] <= 0.1
     frozen = {weight.path: weight.numpy() for weight in phase_one.weights}
@@ -132,7 +133,7 @@ def test_a_run_whose_preset_is_not_its_weights(finished_run, collaborating_run, 
     line = refused_by(tmp_path, tmp_path / "copy")
     assert "must be the 'msdnet_cifar_lingrow5' of its config.json" in line
     line = refused_by(tmp_path, collaborating_run)
-    assert "must be the 'msdnet_cifar_lingrow4' of its config.json" in line
+    assert f"must be the '{TINY}' of its config.json" in line
 
 
 def test_a_network_of_one_exit(finished_run, tmp_path):

@@ -1,5 +1,4 @@
 import json
-import resource
 import shutil
 import subprocess
 import sys
@@ -9,6 +8,7 @@ import pytest
 from PIL import Image
 
 from tests.conftest import TRAINING
+from tests.tiny_networks import TINY
 from tests.trainers.programs import (
     REPOSITORY,
     assert_same_weights,
@@ -25,7 +25,7 @@ FIGURES = ("accuracy_against_macs.png", "exits_along_budget.png", "first_and_las
 
 def test_config_holds_every_flag_the_data_and_versions(finished_run):
     config = json.loads((finished_run / "config.json").read_text())
-    assert config["preset"] == "msdnet_cifar_lingrow4"
+    assert config["preset"] == TINY
     assert config["batch_size"] == 16
     assert config["learning_rate"] == 0.05
     assert config["image_size"] is None
@@ -74,17 +74,9 @@ def test_a_run_killed_before_its_report_gets_it_when_resumed(finished_run, tmp_p
 
 def test_a_full_disk_is_a_line_and_the_run_goes_on_later(finished_run, tmp_path):
     arguments = [*TRAINING, "--run_dir", tmp_path / "run"]
-    command = [sys.executable, "-m", "trainers.train_multi_exit", *map(str, arguments)]
-    stopped = subprocess.run(
-        command,
-        cwd=REPOSITORY,
-        capture_output=True,
-        text=True,
-        check=False,
-        # A file of a megabyte is too large for a disk that is full then.
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (10**6, 10**6)),
-    )
-    assert stopped.returncode == 1
+    # A file of a megabyte is too large for a disk that is full then.
+    stopped = run_program("trainers.train_multi_exit", *arguments, file_bytes=10**6)
+    assert stopped.status == 1
     (line,) = [line for line in stopped.stderr.splitlines() if line.startswith("error: ")]
     assert "Received: File too large: " in line and "Traceback" not in stopped.stderr
     finished = run_program("trainers.train_multi_exit", *arguments, "--resume")

@@ -4,6 +4,8 @@ Pictures are seen as people see them: turned as the camera was held (EXIF), what
 white, of those that move the first. Networks that were trained before see them as they are stored.
 """
 
+import functools
+
 import tensorflow as tf
 
 from tf_adaptive.data.bmp import bmp_size, opaque, read_bmp
@@ -61,10 +63,23 @@ def decode(encoded, *, channels, picture_reading=AS_SEEN):
         tf.errors.InvalidArgumentError: when run on something else, a damaged file, or no pixels or
             more than `MAX_PIXELS`, which is seen before anything is decoded.
     """
+    return _decoder(channels, picture_reading == AS_SEEN)(encoded)
+
+
+@functools.cache
+def _decoder(channels, as_seen):
+    """`decode` as a function that is traced once, however many graphs call it."""
+    return tf.function(
+        lambda encoded: _decoded(encoded, channels, as_seen),
+        input_signature=[tf.TensorSpec((), tf.string)],
+        autograph=False,
+    )
+
+
+def _decoded(encoded, channels, as_seen):
     kinds = (_jpeg, _png, _bmp, _gif, _webp)
     # A loop over a file's parts is many small steps.
     with tf.device("CPU"):
-        encoded = tf.convert_to_tensor(encoded)
         start = file_bytes(_start(encoded))
         is_kind = tf.stack(
             [
@@ -88,10 +103,7 @@ def decode(encoded, *, channels, picture_reading=AS_SEEN):
             kind = tf.argmax(is_kind, output_type=tf.int32)
         image = tf.switch_case(
             kind,
-            [
-                lambda read=read: read(encoded, start, channels, picture_reading == AS_SEEN)
-                for read in kinds
-            ],
+            [lambda read=read: read(encoded, start, channels, as_seen) for read in kinds],
         )
         return tf.ensure_shape(image, (None, None, channels))
 
