@@ -22,7 +22,12 @@ _BUDGETS = flags.DEFINE_list("budgets", ["0.25", "0.5", "1.0"], "p of the budget
 _FIGURE = flags.DEFINE_string("figure", None, "where to draw both kinds of curves, a .png file")
 
 # What must be the same for accuracies to be compared.
-_DATA = ("dataset", "image_size", "validation_size", "evaluation_split", "picture_reading")
+_DATA = (
+    *("dataset", "image_size", "validation_size", "calibration_size"),
+    *("evaluation_split", "picture_reading"),
+)
+# What runs of former versions lack.
+_DEFAULTS = {"picture_reading": AS_STORED, "calibration_size": 0}
 
 
 def main():
@@ -32,9 +37,7 @@ def main():
         )
     configs = [read_config(run_dir) for run_dir in _RUN_DIRS.value]
     for name in _DATA:
-        # Runs of former versions lack the last, and read pictures so.
-        default = AS_STORED if name == "picture_reading" else None
-        values = [config.get(name, default) for config in configs]
+        values = [config.get(name, _DEFAULTS.get(name)) for config in configs]
         if any(value != values[0] for value in values):
             raise InputError(f"The runs must have the same {name}. Received: {values}.")
     reports = {

@@ -60,8 +60,8 @@ def main():
     positions = np.linspace(0, dataset.sizes["test"] - 1, _IMAGES.value).astype(int)
     images = dataset.pictures("test", positions)
     costs = profile(model)
-    report = read_exit_report(_RUN_DIR.value, len(costs))
-    point = choose_operating_point(*report, accuracy_drop=_ACCURACY_DROP.value)
+    rows = read_exit_report(_RUN_DIR.value, len(costs))
+    point = choose_operating_point(rows, accuracy_drop=_ACCURACY_DROP.value)
     staged = StagedRunner(_MODEL_DIR.value, thresholds=point.thresholds)
     with tempfile.TemporaryDirectory() as directory:
         functions = {

@@ -19,6 +19,7 @@ from tf_adaptive.errors import InputError, check_choice, check_whole
 from tf_adaptive.exits.costs import profile
 from tf_adaptive.exits.early_exit import EarlyExit
 from tf_adaptive.exits.evaluation import confidences_of_exits
+from tf_adaptive.exits.operating_point import OperatingPoint
 from tf_adaptive.exits.thresholds import thresholds_for_budget
 from tf_adaptive.programs import program
 from tf_adaptive.reports.logits import collect_logits
@@ -45,7 +46,7 @@ def main():
     config, model = load_finished_run(_RUN_DIR.value)
     dataset = load_run_dataset(config)
     costs = profile(model)
-    _, rows, measure = read_exit_report(_RUN_DIR.value, len(costs))
+    rows = read_exit_report(_RUN_DIR.value, len(costs))
     budgets = _budgets(rows)
     if _FOLDED.value:
         model = fold_batch_norm(model, dtype=_DTYPE.value)
@@ -61,8 +62,8 @@ def main():
         batches = whole_batches(dataset, batch_size, images=_IMAGES.value)
         logits, _ = collect_logits(model, batches)
         batches = [images for images, _ in batches]
-        for policy, thresholds in {**budgets, "half leave": _half_leave(logits, measure)}.items():
-            early = EarlyExit(model, thresholds, measure=measure)
+        for policy, point in {**budgets, "half leave": _half_leave(logits, rows.measure)}.items():
+            early = EarlyExit(model, point)
             exits = np.concatenate([early(images)["exit"] for images in batches])
             shares = np.bincount(exits - 1, minlength=len(costs)) / len(exits)
             ratio, whole_seconds = _time_ratio(early, whole, batches)
@@ -76,19 +77,25 @@ def main():
 
 
 def _budgets(rows):
-    """Thresholds of the report by the name of their budget."""
-    rows = {str(row.p): row for row in rows}
-    unknown = [p for p in _BUDGETS.value if p not in rows]
+    """Operating points of the report by the name of their budget."""
+    thresholds = {str(row.p): np.array(row.thresholds) for row in rows.budgets}
+    unknown = [p for p in _BUDGETS.value if p not in thresholds]
     if unknown:
-        raise InputError(f"`budgets` must be among {', '.join(rows)}. Received: {unknown[0]!r}.")
-    return {f"p = {p}": rows[p].thresholds for p in _BUDGETS.value}
+        raise InputError(
+            f"`budgets` must be among {', '.join(thresholds)}. Received: {unknown[0]!r}."
+        )
+    return {
+        f"p = {p}": OperatingPoint(thresholds[p], rows.measure, f"p = {p}", rows.temperatures)
+        for p in _BUDGETS.value
+    }
 
 
 def _half_leave(logits, measure):
-    """Thresholds at which half of the images that reach an exit leave there."""
+    """The operating point at which half of the images that reach an exit leave there."""
     fractions = 0.5 ** np.arange(1, len(logits) + 1)
     fractions[-1] *= 2
-    return thresholds_for_budget(confidences_of_exits(logits, measure), fractions)
+    thresholds = thresholds_for_budget(confidences_of_exits(logits, measure), fractions)
+    return OperatingPoint(thresholds, measure, "half leave")
 
 
 def _mean_ratio(shares, macs):

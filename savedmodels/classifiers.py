@@ -63,10 +63,10 @@ class SavedModelClassifier:
         if thresholds is not None:
             if "thresholds" not in description:
                 check_no_operating_point(thresholds=thresholds)
-            check_thresholds(thresholds, len(description["thresholds"]) + 1)
-            if len(thresholds):
+            checked = check_thresholds(thresholds, len(description["thresholds"]) + 1)
+            if len(checked):
                 signature += "_thresholds"
-                self._given = {"thresholds": tf.constant([thresholds], tf.float32)}
+                self._given = {"thresholds": tf.constant([checked])}
         try:
             with without_notices():
                 self._function = tf.saved_model.load(str(version)).signatures[signature]

@@ -25,17 +25,25 @@ prediction_service_pb2_grpc = lazily(
 )
 
 
+# Above every confidence; JSON has no infinity.
+_NEVER = 2.0
+
+
 class _Client:
     """What both ways of asking share; a subclass has `call`."""
 
-    def classify(self, images, *, thresholds=None):
+    def classify(self, images, *, thresholds=None, enabled_exits=None):
         """Classifies images.
 
         Args:
             images: uint8 `(batch, height, width, channels)`, or a list of whole BMP, GIF, JPEG,
                 PNG or WebP files as bytes.
             thresholds: for a network with K exits, K − 1 numbers in [0, 1] in place of those it is
-                served with, or `(batch, K − 1)` for each image its own.
+                served with, None for an exit that no image is to leave at; or `(batch, K − 1)`, for
+                each image its own.
+            enabled_exits: numbers of the exits that images may leave at, from 1, at the thresholds
+                it is served with, in place of all; the last one always is. Exits that it is served
+                without stay off.
 
         Returns:
             Dictionary of arrays: "class" `(batch,)`, "label" `(batch,)` of strings,
@@ -43,13 +51,25 @@ class _Client:
             "resolution" `(batch,)`.
 
         Raises:
-            InputError: images that are neither; what the server refuses; no server.
+            InputError: images that are neither; thresholds and enabled exits both; what the server
+                refuses; no server.
         """
         inputs = _image_inputs(images)
         signature = "serving_bytes" if "encoded" in inputs else "serving_default"
+        if enabled_exits is not None:
+            if thresholds is not None:
+                raise InputError(
+                    "One of `thresholds` and `enabled_exits` must be given: a threshold of None is "
+                    "an exit that is off. Received: both."
+                )
+            signature = signature.replace("_default", "") + "_enabled_exits"
+            numbers = np.asarray(list(enabled_exits), "int32")
+            inputs["enabled_exits"] = np.broadcast_to(numbers, (len(images), len(numbers)))
         if thresholds is not None:
             signature = signature.replace("_default", "") + "_thresholds"
-            thresholds = np.asarray(thresholds, "float32")
+            thresholds = np.asarray(
+                [_NEVER if threshold is None else threshold for threshold in thresholds], "float32"
+            )
             inputs["thresholds"] = np.broadcast_to(
                 thresholds, (len(images), *thresholds.shape[-1:])
             )

@@ -4,19 +4,27 @@ import json
 import pathlib
 
 from tf_adaptive.data.decoding import AS_STORED
-from tf_adaptive.errors import InputError
+from tf_adaptive.errors import InputError, is_whole
 from tf_adaptive.exits.thresholds import MEASURES
 from tf_adaptive.reports.pictures import checked_class_names
 from tf_adaptive.runs.dataset import DATA_SETTINGS, PICTURE_READING
-from tf_adaptive.runs.stored_fields import DATA_FIELDS, check_fields, is_list_of, is_number
+from tf_adaptive.runs.stored_fields import DATA_FIELDS, check_fields, is_list_of, is_number, or_none
 
 DESCRIPTION_FILE = "description.json"
 _FIELDS = {
     **DATA_FIELDS,
     "measure": (lambda value: value in MEASURES, f"one of {', '.join(MEASURES)}"),
     "thresholds": (
-        lambda value: is_list_of(lambda each: is_number(each) and 0 <= each <= 1, value),
-        "a list of numbers in [0, 1]",
+        lambda value: is_list_of(or_none(lambda each: is_number(each) and 0 <= each <= 1), value),
+        "a list of numbers in [0, 1], or null for an exit that is off",
+    ),
+    "enabled_exits": (
+        or_none(lambda value: is_list_of(is_whole, value)),
+        "a list of whole numbers from 1 on",
+    ),
+    "temperatures": (
+        or_none(lambda value: is_list_of(lambda each: is_number(each) and each > 0, value)),
+        "a list of numbers above 0",
     ),
 }
 

@@ -37,7 +37,9 @@ _MODEL_DIR = flags.DEFINE_string(
     required=True,
 )
 _THRESHOLDS = flags.DEFINE_list(
-    "thresholds", None, "one per exit but the last, in place of those of the network"
+    "thresholds",
+    None,
+    "one per exit but the last, in place of those of the network; off where none is to leave",
 )
 _JSON = flags.DEFINE_bool(
     "json",
@@ -58,7 +60,9 @@ def main(arguments):
         )
     # What reads the lines may stop, as `head` does.
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
-    classify = load_classifier(_MODEL_DIR.value, thresholds=program.numbers(_THRESHOLDS))
+    classify = load_classifier(
+        _MODEL_DIR.value, thresholds=program.numbers(_THRESHOLDS, none="off")
+    )
     paths, refused = find_pictures(arguments)
     for path, reason in refused.items():
         _refuse(path, reason)

@@ -32,6 +32,9 @@ _PICTURE_READING = flags.DEFINE_string(
 )
 _RUN_DIR = flags.DEFINE_string("run_dir", None, "directory of the new run", required=True)
 
+# Evaluation splits the data as training does, whose settings these are.
+_SIZES = {"train_size": None, "validation_size": None, "calibration_size": 0}
+
 
 def main():
     check_choice("picture_reading", _PICTURE_READING.value, PICTURE_READINGS)
@@ -44,8 +47,7 @@ def main():
         num_classes=published_num_classes(state_dict),
     )
     load_pytorch_weights(model, state_dict)
-    # Evaluation splits the data as training does, whose settings these are.
-    start_run(_RUN_DIR.value, program.flag_values() | {"train_size": None, "validation_size": None})
+    start_run(_RUN_DIR.value, program.flag_values() | _SIZES)
     finish_run(_RUN_DIR.value, model)
 
 

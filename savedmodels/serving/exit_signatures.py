@@ -3,6 +3,8 @@
 import keras
 import tensorflow as tf
 
+from tf_adaptive.exits.thresholds import NEVER
+
 
 def exit_signatures(early_exit, preprocessing, class_names):
     """What the SavedModel of a network with K exits can be asked.
@@ -11,7 +13,7 @@ def exit_signatures(early_exit, preprocessing, class_names):
 
     Args:
         early_exit: `EarlyExit` of a model with one image input; its thresholds hold unless others
-            are given.
+            are given, above 1 for an exit that an image is not to leave at.
         preprocessing: `Preprocessing`.
         class_names: a name per class.
 
@@ -24,6 +26,7 @@ def exit_signatures(early_exit, preprocessing, class_names):
     images = tf.TensorSpec((None, None, None, preprocessing.image_shape[-1]), tf.uint8, "images")
     encoded = tf.TensorSpec((None,), tf.string, "encoded")
     own = tf.TensorSpec((None, count), tf.float32, "thresholds")
+    enabled = tf.TensorSpec((None, None), tf.int32, "enabled_exits")
 
     # One trace that all signatures call.
     @tf.function(input_signature=[image, own], autograph=False)
@@ -33,6 +36,13 @@ def exit_signatures(early_exit, preprocessing, class_names):
 
     def at_own_thresholds(images):
         return classify(images, early_exit.thresholds_for(images))
+
+    def at_enabled(images, enabled_exits):
+        """At the network's own thresholds of the exits `(batch, any number)` that are named."""
+        numbers = tf.range(1, count + 1)
+        is_on = tf.reduce_any(enabled_exits[:, tf.newaxis] == numbers[:, tf.newaxis], axis=-1)
+        thresholds = early_exit.thresholds_for(images)
+        return classify(images, tf.where(is_on, thresholds, NEVER))
 
     def all_exits(images):
         images = preprocessing.images(images)
@@ -60,6 +70,16 @@ def exit_signatures(early_exit, preprocessing, class_names):
         signatures["serving_bytes_thresholds"] = (
             lambda encoded, thresholds: classify(preprocessing.encoded(encoded), thresholds),
             [encoded, own],
+        )
+        signatures["serving_enabled_exits"] = (
+            lambda images, enabled_exits: at_enabled(preprocessing.images(images), enabled_exits),
+            [images, enabled],
+        )
+        signatures["serving_bytes_enabled_exits"] = (
+            lambda encoded, enabled_exits: at_enabled(
+                preprocessing.encoded(encoded), enabled_exits
+            ),
+            [encoded, enabled],
         )
     takes = images
     for stage in early_exit.stages:

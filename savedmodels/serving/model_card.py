@@ -1,6 +1,7 @@
 """`model_card.md`: what an exported model is, what it costs, and how it was trained."""
 
 from tf_adaptive.data.decoding import AS_SEEN, MAX_PIXELS, PICTURE_KINDS
+from tf_adaptive.exits.thresholds import NEVER
 
 _MILLION = 1e6
 _NOT_MEASURED = "not measured"
@@ -26,6 +27,7 @@ def exit_sections(anytime_rows, point):
             f"{_millions(row.parameters)} million parameters, "
             f"{_percent(row.accuracy_percent)} on the test images. The confidence is "
             f"`{point.measure}`.",
+            *_of_probabilities(point),
         ]
     rows = [
         (
@@ -37,7 +39,15 @@ def exit_sections(anytime_rows, point):
             threshold,
         )
         for row, threshold in zip(
-            anytime_rows, [*map(str, point.thresholds), "takes the rest"], strict=True
+            anytime_rows,
+            [
+                *(
+                    _in_words(threshold, number in point.enabled_exits)
+                    for number, threshold in enumerate(point.thresholds, start=1)
+                ),
+                "takes the rest",
+            ],
+            strict=True,
         )
     ]
     if point.accuracy_percent is None:
@@ -48,6 +58,11 @@ def exit_sections(anytime_rows, point):
             f"{point.mean_macs / _MILLION:.2f} million MACs an image on average, "
             f"{100 * point.mean_macs / anytime_rows[-1].macs:.0f} % of the whole network's."
         )
+        if point.mean_ms is not None:
+            measured += (
+                f" By the report's times an image took {point.mean_ms:.3g} ms on average, and 95 % "
+                f"of them at most {point.percentile_95_ms:.3g} ms."
+            )
     return [
         "## Exits",
         _table(
@@ -56,8 +71,31 @@ def exit_sections(anytime_rows, point):
         ),
         f"An image leaves at the first exit whose confidence (`{point.measure}`) is at least its "
         f"threshold. The thresholds are {point.chosen}. {measured} Signatures that take "
-        "`thresholds` use those instead, for each image its own.",
+        "`thresholds` use those instead, for each image its own, above 1 for an exit that it is "
+        "not to leave at; those that take `enabled_exits` let it leave at these alone, and at the "
+        "last.",
+        *_of_probabilities(point),
     ]
+
+
+def _in_words(threshold, is_on):
+    if not is_on:
+        return "off"
+    return "none leave" if threshold == NEVER else str(threshold)
+
+
+def _of_probabilities(point):
+    """What the card says of temperatures and of a promise."""
+    paragraphs = []
+    if point.temperatures is not None:
+        numbers = ", ".join(f"{temperature:.3g}" for temperature in point.temperatures)
+        paragraphs.append(
+            "Logits are divided by a temperature before confidence and probabilities, at each "
+            f"exit its own: {numbers}."
+        )
+    if point.promise is not None:
+        paragraphs.append(point.promise.words())
+    return paragraphs
 
 
 def resolution_sections(resolution_rows, point):

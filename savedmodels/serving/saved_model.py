@@ -74,11 +74,9 @@ def export_run(
     *,
     name=None,
     version=None,
-    budget_mmacs=None,
-    accuracy_drop=None,
-    thresholds=None,
     dtype="float32",
     data_dir=None,
+    **choice,
 ):
     """Writes `OUTPUT/NAME/VERSION/` of a finished run, whole or not at all.
 
@@ -86,10 +84,9 @@ def export_run(
         run_dir: directory of a finished run with a report.
         output, name, version: see `savedmodels.serving.model_folder.new_version`; a name of None
             is that of the run's folder.
-        budget_mmacs, accuracy_drop, thresholds: see `choose_operating_point`; a DRNet has none of
-            them.
         dtype: "float32" or "bfloat16".
         data_dir: where TFDS keeps data sets; None for where the run had them.
+        **choice: see `Run.operating_point`.
 
     Returns:
         `(name, version)`.
@@ -100,10 +97,8 @@ def export_run(
     """
     check_choice("dtype", dtype, DTYPES)
     run = Run(run_dir)
-    point = run.operating_point(
-        budget_mmacs=budget_mmacs, accuracy_drop=accuracy_drop, thresholds=thresholds
-    )
-    rows, *_ = run.report()
+    point = run.operating_point(**choice)
+    rows = run.report()[0] if run.routes else run.report().anytime
     data = run.description(data_dir=data_dir)
     executor = run.executor(None if run.routes else point, dtype=_policy(dtype))
     name = name or run.run_dir.resolve().name

@@ -39,14 +39,20 @@ def write_warmup_requests(folder, name, signatures, image_shape):
             function = signatures[signature]
             specs = function.structured_input_signature[1]
             inputs = {
-                argument: tf.ones((1, *spec.shape[1:]))
-                if argument == "thresholds"
-                else known[argument]
-                for argument, spec in specs.items()
+                argument: _values_of_one(argument, spec, known) for argument, spec in specs.items()
             }
             writer.write(_request(name, signature, inputs).SerializeToString())
             if signature.startswith("stage_"):
                 known.update(function(**inputs))
+
+
+def _values_of_one(argument, spec, known):
+    """What an argument is given for one image."""
+    if argument == "thresholds":
+        return tf.ones((1, *spec.shape[1:]))
+    if argument == "enabled_exits":
+        return tf.zeros((1, 1), spec.dtype)
+    return known[argument]
 
 
 def _request(name, signature, inputs):

@@ -3,6 +3,7 @@
 import numpy as np
 
 from tf_adaptive.errors import InputError
+from tf_adaptive.exits.outputs import with_exits
 from tf_adaptive.reports.logits import collect_logits, percent
 from tf_adaptive.routing.dispatch import logits_at
 
@@ -13,7 +14,7 @@ LEAST_AGREEMENT_PERCENT = {"float32": 99.9, "float16": 99.0, "int8": 95.0}
 _BATCH_SIZE = 100
 
 
-def agreement_of_exits(runner, model, dataset, *, images):
+def agreement_of_exits(runner, model, dataset, *, images, numbers):
     """Runs test images through every exit of a converted network and of the Keras model.
 
     Args:
@@ -21,19 +22,20 @@ def agreement_of_exits(runner, model, dataset, *, images):
         model: the Keras model it was converted from.
         dataset: `ImageDataset` of the run.
         images: how many test images, spread over the test set.
+        numbers: of the exits that are on, from 1.
 
     Returns:
-        A dict from column to number or text for each exit: "exit", "images", "accuracy_percent" of
-        the converted network, "keras_accuracy_percent", "agreement_percent" (the same class),
-        "largest_probability_difference".
+        A dict from column to number or text for each of them: "exit", "images",
+        "accuracy_percent" of the converted network, "keras_accuracy_percent", "agreement_percent"
+        (the same class), "largest_probability_difference".
     """
     batches, pictures = _chosen(dataset, images)
-    expected, labels = collect_logits(model, batches)
+    expected, labels = collect_logits(with_exits(model, numbers), batches)
     received = np.stack([runner.all_exits(picture) for picture in pictures], axis=1)
     return [
         {"exit": number, "images": images, **_accuracies(ours, reference, labels)}
         | _agreement(ours, reference)
-        for number, (ours, reference) in enumerate(zip(received, expected, strict=True), start=1)
+        for number, ours, reference in zip(numbers, received, expected, strict=True)
     ]
 
 

@@ -9,6 +9,7 @@ from tf_adaptive.compression.quantization import is_quantized
 from tf_adaptive.data.calibration import read_calibration_images
 from tf_adaptive.errors import InputError, check_choice, check_whole
 from tf_adaptive.exits.operating_point import check_no_operating_point
+from tf_adaptive.exits.outputs import with_exits
 from tf_adaptive.exits.stages import split_stages
 from tf_adaptive.reports.files import put_in_place
 from tf_adaptive.routing.dispatch import Routing
@@ -101,13 +102,11 @@ def convert_run(
     *,
     precision="float32",
     single_file=False,
-    budget_mmacs=None,
-    accuracy_drop=None,
-    thresholds=None,
     test_images=None,
     least_agreement=None,
     calibration_images=100,
     data_dir=None,
+    **choice,
 ):
     """Converts a finished run to TFLite, whole or not at all.
 
@@ -116,14 +115,13 @@ def convert_run(
         output: the folder: new, empty, or one that this function wrote, which is replaced. It gets
             the .tflite files, `description.json` and `agreement.csv`.
         precision, single_file: see `savedmodels.tflite.files.write_files`.
-        budget_mmacs, accuracy_drop, thresholds: see `choose_operating_point`; a DRNet has none of
-            them.
         test_images: how many test images to compare on; None for 1,000, or all of fewer.
         least_agreement: percent of them on which both must say the same; None for
             `LEAST_AGREEMENT_PERCENT` of the precision.
         calibration_images: how many training images the ranges of "int8" are measured on; not
             looked at for a run of `trainers.train_quantized`, which has ranges.
         data_dir: where TFDS keeps data sets; None for where the run had them.
+        **choice: see `Run.operating_point`.
 
     Returns:
         The rows of `agreement.csv`: see `agreement_of_exits` and `agreement_of_resolutions`, and
@@ -139,15 +137,13 @@ def convert_run(
     least_agreement = _check_arguments(output, precision, least_agreement, calibration_images)
     run = Run(run_dir)
     if run.routes:
-        check_no_operating_point(
-            budget_mmacs=budget_mmacs, accuracy_drop=accuracy_drop, thresholds=thresholds
-        )
+        for name in ("method", "latency_by"):
+            choice.pop(name, None)
+        check_no_operating_point(**choice)
         network = _resolutions(run.model, shared_weights=single_file)
     else:
         _check_ranges(run.model, precision)
-        point = run.operating_point(
-            budget_mmacs=budget_mmacs, accuracy_drop=accuracy_drop, thresholds=thresholds
-        )
+        point = run.operating_point(**choice)
         network = _exits(run.model, point)
     return _convert(
         network,
@@ -261,14 +257,15 @@ class _Network:
 
 
 def _exits(model, point):
+    numbers = point.enabled_exits
     # TFLite has no bfloat16.
-    stages = split_stages(fold_batch_norm(model, dtype="float32"))
+    stages = split_stages(with_exits(fold_batch_norm(model, dtype="float32"), numbers))
     return _Network(
         signatures=stage_signatures(stages),
         samples=functools.partial(stage_samples, stages),
         parts=stage_parts(stages),
         description=lambda parts: {"stages": parts, **point.description()},
-        agreement=agreement_of_exits,
+        agreement=functools.partial(agreement_of_exits, numbers=numbers),
         has_ranges=is_quantized(model),
     )
 

@@ -5,8 +5,9 @@ import time
 import numpy as np
 
 from tf_adaptive.errors import InputError
+from tf_adaptive.exits.calibration import inverse
 from tf_adaptive.exits.operating_point import OperatingPoint
-from tf_adaptive.exits.thresholds import check_thresholds
+from tf_adaptive.exits.thresholds import NEVER, check_thresholds
 
 from .answer import softmax
 from .converted_network import ConvertedNetwork
@@ -25,20 +26,22 @@ class StagedRunner:
 
     Args:
         directory: folder that `savedmodels.convert_tflite` wrote.
-        thresholds: K − 1 numbers in [0, 1]; None for those of the folder.
+        thresholds: K − 1 numbers in [0, 1], None for an exit that nothing is to leave at; None for
+            those of the folder. Exits that are off in the folder have no file, and stay so.
         accelerator: "cpu" or "gpu".
         threads: of the CPU.
 
     Attributes:
         num_exits: K.
+        enabled_exits: numbers of the exits that are there, from 1.
         image_shape: `(height, width, channels)`.
         class_names: a name per class.
-        thresholds: float32 `(K − 1,)`.
+        thresholds: float32 `(K − 1,)`; infinite for an exit that is off.
         loaded_stages: how many stages have been loaded.
 
     Raises:
-        InputError: a folder that is no converted network; thresholds of the wrong number or
-            outside [0, 1]; an unknown accelerator, or one that is not there.
+        InputError: a folder that is no converted network; thresholds of the wrong number, outside
+            [0, 1] or of an exit that is off; an unknown accelerator, or one that is not there.
     """
 
     def __init__(self, directory, *, thresholds=None, accelerator="cpu", threads=1):
@@ -48,19 +51,35 @@ class StagedRunner:
         description = self._network.description
         self._stages = description["stages"]
         self._network.check_parts(self._stages)
-        self.num_exits = len(self._stages)
+        # The last exit is on always; former versions had all of them.
+        self.num_exits = max(description.get("enabled_exits") or [len(self._stages)])
         self.image_shape = self._network.image_shape
         self.class_names = self._network.class_names
         if len(description["thresholds"]) != self.num_exits - 1:
             raise InputError(
                 f"`thresholds` in {self._network.path} must be {self.num_exits - 1} numbers, one "
-                f"for each of the {self.num_exits} stages but the last. "
+                f"for each of the {self.num_exits} exits but the last. "
                 f"Received: {description['thresholds']}."
             )
         point = OperatingPoint.from_description(description, self.num_exits)
+        self.enabled_exits = point.enabled_exits
+        if len(self._stages) != len(self.enabled_exits):
+            raise InputError(
+                f"`enabled_exits` in {self._network.path} must be an exit for each of the "
+                f"{len(self._stages)} stages. Received: {list(self.enabled_exits)}."
+            )
         self._measure, self.thresholds = point.measure, point.thresholds
+        temperatures = point.temperatures
+        self._scales = inverse(np.ones(self.num_exits) if temperatures is None else temperatures)
         if thresholds is not None:
-            self.thresholds = check_thresholds(thresholds, self.num_exits)
+            given = check_thresholds(thresholds, self.num_exits)
+            for number, threshold in enumerate(given, start=1):
+                if threshold != NEVER and number not in self.enabled_exits:
+                    raise InputError(
+                        "`thresholds` must be None for an exit that is off in the folder. "
+                        f"Received: {threshold} for exit {number}."
+                    )
+            self.thresholds = given
         # Of each loaded stage, what runs it and gives its logits.
         self._run = [self._network.load(self._stages[0])]
 
@@ -83,23 +102,23 @@ class StagedRunner:
         """
         start = time.perf_counter()
         self._network.give(image)
-        for number in range(1, self.num_exits + 1):
-            probabilities = softmax(self._logits(number))
+        for place, number in enumerate(self.enabled_exits):
+            probabilities = softmax(self._logits(place) * self._scales[number - 1])
             confidence = _confidence(probabilities, self._measure)
             if number == self.num_exits or confidence >= self.thresholds[number - 1]:
                 break
         return self._network.answer(probabilities, confidence=confidence, exit=number, start=start)
 
     def all_exits(self, image):
-        """The logits of every exit, float32 `(exits, classes)`; see `__call__`."""
+        """The logits of every exit that is on, float32 `(exits, classes)`; see `__call__`."""
         self._network.give(image)
-        return np.stack([self._logits(number) for number in range(1, self.num_exits + 1)])
+        return np.stack([self._logits(place) for place in range(len(self._stages))])
 
-    def _logits(self, number):
-        """Runs a stage; those before it have been run."""
-        if number > len(self._run):
-            self._run.append(self._network.load(self._stages[number - 1]))
-        return self._run[number - 1]()
+    def _logits(self, place):
+        """Runs a stage, by its place from 0; those before it have been run."""
+        if place == len(self._run):
+            self._run.append(self._network.load(self._stages[place]))
+        return self._run[place]()
 
 
 def _confidence(probabilities, measure):

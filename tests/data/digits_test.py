@@ -16,10 +16,10 @@ def test_digits():
     assert isinstance(dataset, ImageDataset)
     assert dataset.class_names == tuple("0123456789")
     assert dataset.image_shape == (24, 24, 1)
-    assert dataset.sizes == {"train": 1_295, "validation": 143, "test": 359}
+    assert dataset.sizes == {"train": 1_152, "validation": 143, "calibration": 143, "test": 359}
 
 
-@pytest.mark.parametrize("split", ["train", "validation", "test"])
+@pytest.mark.parametrize("split", ["train", "validation", "calibration", "test"])
 def test_each_split_has_the_proportions_of_the_whole(split):
     dataset = load_dataset("digits")
     _, labels = pictures_and_labels(dataset, split)
@@ -69,7 +69,7 @@ def test_digits_are_shifted_by_at_most_a_pixel_of_theirs_and_never_flipped():
 def test_sizes_can_be_given():
     dataset = load_dataset("digits", image_size=16, train_size=64, validation_size=32)
     assert dataset.image_shape == (16, 16, 1)
-    assert dataset.sizes == {"train": 64, "validation": 32, "test": 359}
+    assert dataset.sizes == {"train": 64, "validation": 32, "calibration": 143, "test": 359}
 
 
 @pytest.mark.parametrize(

@@ -115,7 +115,7 @@ def test_images_do_not_depend_on_the_seed_or_on_the_sizes():
     # Where the object covers the whole canvas, images are alike.
     assert parts[0] == parts[1] and len(parts[0]) > 190
     few = load(train_size=30, validation_size=20)
-    assert few.sizes == {"train": 30, "validation": 20, "test": 300}
+    assert few.sizes == {"train": 30, "validation": 20, "calibration": 0, "test": 300}
     assert {picture.tobytes() for picture in all_pictures(few, "train")} < parts[0]
 
 
@@ -187,7 +187,12 @@ def test_a_canvas_smaller_than_the_images_is_refused():
 def test_fashion_mnist_scaled():
     dataset = load_dataset("fashion_mnist_scaled", train_size=2_000, validation_size=500)
     assert dataset.name == "fashion_mnist_scaled"
-    assert dataset.sizes == {"train": 2_000, "validation": 500, "test": 10_000}
+    assert dataset.sizes == {
+        "train": 2_000,
+        "validation": 500,
+        "calibration": 5_000,
+        "test": 10_000,
+    }
     assert dataset.image_shape == (96, 96, 1)
     assert dataset.class_names[:2] == ("T-shirt/top", "Trouser")
     images, _ = collect(dataset.batches("train", 500))

@@ -28,7 +28,12 @@ def test_the_rebuilt_files_are_the_published_ones(tmp_path):
 def test_fashion_mnist():
     # TFDS's default folder, so that only the first run on a machine prepares the data.
     dataset = load_dataset("fashion_mnist")
-    assert dataset.sizes == {"train": 55_000, "validation": 5_000, "test": 10_000}
+    assert dataset.sizes == {
+        "train": 50_000,
+        "validation": 5_000,
+        "calibration": 5_000,
+        "test": 10_000,
+    }
     assert dataset.image_shape == (28, 28, 1)
     assert dataset.class_names[:2] == ("T-shirt/top", "Trouser")
     np.testing.assert_allclose(dataset.mean, 0.286, atol=1e-3)

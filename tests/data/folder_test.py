@@ -29,7 +29,7 @@ def test_class_folders(tmp_path):
     dataset = load_dataset(f"folder:{tmp_path}", image_size=12)
     assert dataset.class_names == ("cat", "dog")
     assert dataset.image_shape == (12, 12, 3)
-    assert dataset.sizes == {"train": 29, "validation": 3, "test": 8}
+    assert dataset.sizes == {"train": 26, "validation": 3, "calibration": 3, "test": 8}
     for batches in (dataset.batches("test", 3), dataset.training_batches(3, epoch=0, seed=0)):
         for images, labels in batches:
             assert images.dtype == np.float32 and labels.dtype == np.int32
@@ -48,7 +48,7 @@ def test_train_and_test_folders(tmp_path):
     with pytest.warns(UserWarning, match="tested on test, .* held out of train; not used: val$"):
         dataset = load_dataset(f"folder:{tmp_path}", validation_size=6, train_size=5)
     assert dataset.image_shape == (224, 224, 3)
-    assert dataset.sizes == {"train": 5, "validation": 6, "test": 4}
+    assert dataset.sizes == {"train": 5, "validation": 6, "calibration": 2, "test": 4}
 
 
 @pytest.mark.parametrize("name", ["val", "valid", "validation"])
@@ -56,14 +56,14 @@ def test_a_val_folder_is_the_test_where_there_is_no_other(tmp_path, name):
     write_classes(tmp_path / "train", images=10)
     write_classes(tmp_path / name, images=3)
     dataset = load_dataset(f"folder:{tmp_path}", image_size=8)
-    assert dataset.sizes == {"train": 18, "validation": 2, "test": 6}
+    assert dataset.sizes == {"train": 16, "validation": 2, "calibration": 2, "test": 6}
 
 
 def test_a_train_folder_alone_gives_a_fifth_to_the_test(tmp_path):
     write_classes(tmp_path / "train", images=10)
     dataset = load_dataset(f"folder:{tmp_path}", image_size=8)
     assert dataset.class_names == ("cat", "dog")
-    assert dataset.sizes == {"train": 15, "validation": 1, "test": 4}
+    assert dataset.sizes == {"train": 15, "validation": 1, "calibration": 0, "test": 4}
 
 
 def test_test_folders_without_one_to_train_on(tmp_path):
@@ -100,7 +100,7 @@ def test_a_pass_repeats_and_goes_on_from_any_batch(tmp_path):
         Image.fromarray(generator.integers(0, 256, (15, 18, 3), dtype=np.uint8)).save(path)
     dataset = load_dataset(f"folder:{tmp_path}", image_size=10)
     whole = collect(dataset.training_batches(8, epoch=1, seed=3))
-    assert [len(labels) for _, labels in whole] == [8, 8, 8, 5]
+    assert [len(labels) for _, labels in whole] == [8, 8, 8, 2]
     rest = collect(dataset.training_batches(8, epoch=1, seed=3, first_batch=2))
     assert len(rest) == 2
     for (images, labels), (expected_images, expected_labels) in zip(rest, whole[2:], strict=True):

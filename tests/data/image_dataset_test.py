@@ -45,7 +45,7 @@ def test_attributes(dataset):
     assert dataset.class_names == ("a", "b", "c", "d")
     assert dataset.num_classes == 4
     assert dataset.image_shape == (6, 8, 3)
-    assert dataset.sizes == {"train": 90, "validation": 10, "test": 10}
+    assert dataset.sizes == {"train": 90, "validation": 10, "calibration": 0, "test": 10}
 
 
 def test_batches_hold_each_image_once_with_its_label(dataset):

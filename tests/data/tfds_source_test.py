@@ -96,9 +96,9 @@ def numbers(dataset, batches):
 @pytest.mark.parametrize(
     "config, sizes",
     [
-        ("tested", {"train": 108, "validation": 12, "test": 20}),
-        ("validated", {"train": 108, "validation": 12, "test": 10}),
-        ("train_only", {"train": 87, "validation": 9, "test": 24}),
+        ("tested", {"train": 96, "validation": 12, "calibration": 12, "test": 20}),
+        ("validated", {"train": 96, "validation": 12, "calibration": 12, "test": 10}),
+        ("train_only", {"train": 78, "validation": 9, "calibration": 9, "test": 24}),
     ],
 )
 def test_streamed_splits_hold_each_image_once(load_shapes, config, sizes):
@@ -109,7 +109,7 @@ def test_streamed_splits_hold_each_image_once(load_shapes, config, sizes):
     assert dataset.mean == (0.485, 0.456, 0.406) and dataset.std == (0.229, 0.224, 0.225)
     found = {split: np.concatenate(numbers(dataset, dataset.batches(split, 7))) for split in sizes}
     assert {split: len(images) for split, images in found.items()} == sizes
-    held = np.concatenate([found["train"], found["validation"]])
+    held = np.concatenate([found[split] for split in ("train", "validation", "calibration")])
     if config == "train_only":
         held = np.concatenate([held, found["test"]])
     np.testing.assert_array_equal(np.sort(held), np.arange(120))
@@ -121,12 +121,12 @@ def test_streamed_splits_hold_each_image_once(load_shapes, config, sizes):
 def test_a_test_split_without_labels_is_not_the_test_data(load_shapes):
     with pytest.warns(UserWarning, match="tested on validation, as test has no labels"):
         dataset = load_shapes("kept_back")
-    assert dataset.sizes == {"train": 108, "validation": 12, "test": 10}
+    assert dataset.sizes == {"train": 96, "validation": 12, "calibration": 12, "test": 10}
     found = np.concatenate(numbers(dataset, dataset.batches("test", 7)))
     np.testing.assert_array_equal(np.sort(found), 140 + np.arange(10))
     with pytest.warns(UserWarning, match="tested on a fifth of train"):
         dataset = load_shapes("kept_back_only")
-    assert dataset.sizes == {"train": 87, "validation": 9, "test": 24}
+    assert dataset.sizes == {"train": 78, "validation": 9, "calibration": 9, "test": 24}
     with pytest.raises(InputError, match="a split with labels.*'test' of 'shapes/kept_back'"):
         load_shapes("kept_back", evaluation_split="test")
 
@@ -160,7 +160,7 @@ def test_the_evaluation_split_can_be_chosen(load_shapes, shapes_dir):
 
 
 def test_a_streamed_pass_is_shuffled_repeats_and_goes_on_from_any_batch(load_shapes):
-    dataset = load_shapes("tested")
+    dataset = load_shapes("tested", calibration_size=0)
 
     def collect(**arguments):
         batches = dataset.training_batches(16, seed=3, **arguments)
@@ -183,7 +183,7 @@ def test_a_streamed_pass_is_shuffled_repeats_and_goes_on_from_any_batch(load_sha
 
 def test_streamed_sizes_and_pictures(load_shapes):
     dataset = load_shapes("tested", train_size=10, validation_size=20)
-    assert dataset.sizes == {"train": 10, "validation": 20, "test": 20}
+    assert dataset.sizes == {"train": 10, "validation": 20, "calibration": 12, "test": 20}
     in_order = np.concatenate(numbers(dataset, dataset.batches("validation", 8)))
     pictures = dataset.pictures("validation", [11, 2, 11])
     assert [picture.shape for picture in pictures] == [(6, 6, 3)] * 3
@@ -205,7 +205,7 @@ def test_cifar(mocked, name, version, mean, std):
     assert dataset.num_classes == int(name.removeprefix("cifar"))
     assert dataset.image_shape == (32, 32, 3)
     assert (dataset.mean, dataset.std) == (mean, std)
-    assert dataset.sizes == {"train": 36, "validation": 4, "test": 40}
+    assert dataset.sizes == {"train": 36, "validation": 4, "calibration": 0, "test": 40}
     images, labels = next(iter(dataset.training_batches(16, epoch=0, seed=0)))
     assert images.shape == (16, 32, 32, 3) and labels.shape == (16,)
     ((images, _),) = dataset.batches("validation", 8)
@@ -224,7 +224,12 @@ def test_imagenet(mocked):
         dataset = load_dataset("imagenet2012")
         assert dataset.num_classes == 1_000
         assert dataset.image_shape == (224, 224, 3)
-        assert dataset.sizes == {"train": 1_231_167, "validation": 50_000, "test": 50_000}
+        assert dataset.sizes == {
+            "train": 1_181_167,
+            "validation": 50_000,
+            "calibration": 50_000,
+            "test": 50_000,
+        }
         images, labels = next(iter(dataset.training_batches(4, epoch=0, seed=0)))
         assert images.shape == (4, 224, 224, 3) and labels.shape == (4,)
         images, labels = next(iter(dataset.batches("test", 3)))

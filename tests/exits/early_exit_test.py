@@ -8,6 +8,8 @@ from tests.random_graphs import random_images, random_model
 from tests.tiny_networks import TINY
 from tf_adaptive import EarlyExit, MSDNet, RANet, choose_exits, confidence_scores
 from tf_adaptive.errors import InputError
+from tf_adaptive.exits.calibration import inverse
+from tf_adaptive.exits.operating_point import OperatingPoint
 from tf_adaptive.exits.thresholds import MEASURES
 from tf_adaptive.reports.logits import collect_logits
 
@@ -145,6 +147,54 @@ def test_each_sample_at_thresholds_of_its_own():
     assert set(exits) == {1, 2, 3}
     answers = EarlyExit(model, [0, 0]).run([tf.constant(images)], tf.constant(own))
     np.testing.assert_array_equal(answers["exit"], exits)
+
+
+def test_temperatures_divide_the_logits_of_their_exits():
+    model = tiny_msdnet()
+    images = np.random.default_rng(0).standard_normal((64, 8, 8, 1)).astype("float32")
+    logits, _ = collect_logits(model, [(images, np.zeros(64))])
+    temperatures = np.float32([2.5, 0.4, 1.7])
+    scaled = logits * inverse(temperatures)[:, None, None]
+    thresholds = between_confidences(confidences_of(scaled))
+    point = OperatingPoint(thresholds, "max_probability", "by trial", temperatures)
+    assert_is_the_simulation(EarlyExit(model, point)(images), scaled, thresholds)
+
+
+@pytest.mark.parametrize("build", [tiny_msdnet, tiny_ranet])
+def test_exits_that_are_off(build):
+    model = build()
+    images = np.random.default_rng(0).standard_normal((64, 8, 8, 1)).astype("float32")
+    logits, _ = collect_logits(model, [(images, np.zeros(64))])
+    thresholds = between_confidences(confidences_of(logits)).tolist()
+    for off in ([0], [1], [0, 1]):
+        some = [None if place in off else each for place, each in enumerate(thresholds)]
+        fast = EarlyExit(model, some)
+        assert fast.enabled_exits == tuple(n for n in (1, 2, 3) if n - 1 not in off)
+        assert len(fast.stages) == 3 - len(off)
+        assert_is_the_simulation(fast(images), logits, some)
+        named = EarlyExit(model, thresholds, enabled_exits=fast.enabled_exits)
+        np.testing.assert_array_equal(named(images)["exit"], fast(images)["exit"])
+    heads = [
+        layer.name
+        for stage in EarlyExit(model, [None, 0.5]).stages
+        for layer in stage.model.layers
+        if "exit_1" in layer.name
+    ]
+    assert heads == []
+    assert any("exit_1" in layer.name for layer in model.layers)
+    with pytest.raises(InputError, match="numbers of exits, from 1 to 3. Received: .*4"):
+        EarlyExit(model, [0.5, 0.5], enabled_exits=[4])
+
+
+def test_an_exit_that_is_off_takes_nobody_at_a_confidence_of_one():
+    model, counters = counted_model()
+    images = images_of_means([50.0, 50.0])
+    assert EarlyExit(model, [1.0, 1.0])(images)["exit"].numpy().tolist() == [1, 1]
+    assert EarlyExit(model, [None, 1.0])(images)["exit"].numpy().tolist() == [2, 2]
+    # And for each image its own.
+    own = tf.constant([[1.0, 2.0], [2.0, 2.0]])
+    answer = EarlyExit(model, [1.0, 1.0]).run([tf.constant(images)], own)
+    assert answer["exit"].numpy().tolist() == [1, 3]
 
 
 def test_random_graphs():

@@ -144,13 +144,13 @@ def test_budgeted_counts_by_hand():
     assert rows[-1].mean_macs == 212  # 212.5 to the even number
 
     # Without labels, right in validation is what the last exit says; with them, the label.
-    assert row.validation_accuracy_percent == 75.0
-    assert row.validation_mean_macs == row.mean_macs
+    assert row.calibration_accuracy_percent == 75.0
+    assert row.calibration_mean_macs == row.mean_macs
     labels = np.array([0, 0, 1, 1])
     row = budgeted(logits, logits, labels, COSTS[:2], validation_labels=labels)[19]
-    assert row.validation_accuracy_percent == 100.0
-    last = anytime(logits, labels, COSTS[:2], validation_logits=logits, validation_labels=labels)
-    assert [row.validation_accuracy_percent for row in last] == [50.0, 75.0]
+    assert row.calibration_accuracy_percent == 100.0
+    last = anytime(logits, labels, COSTS[:2], calibration_logits=logits, calibration_labels=labels)
+    assert [row.calibration_accuracy_percent for row in last] == [50.0, 75.0]
     with pytest.raises(InputError, match="Labels must be 4 integers"):
         budgeted(logits, logits, labels, COSTS[:2], validation_labels=labels[:3])
 
@@ -189,7 +189,7 @@ def test_budgets_grow_dearer_with_p():
 
 def test_cheapest_budget():
     rows = [
-        SimpleNamespace(validation_mean_macs=macs, validation_accuracy_percent=percent)
+        SimpleNamespace(calibration_mean_macs=macs, calibration_accuracy_percent=percent)
         for macs, percent in ((300, 92.0), (200, 91.0), (100, 80.0))
     ]
     assert cheapest_budget(rows, 90.5) is rows[1]

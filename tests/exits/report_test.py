@@ -1,59 +1,47 @@
 import os
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
+from tests.exits.made_up_report import (
+    CALIBRATION_LABELS,
+    CALIBRATION_LOGITS,
+    COSTS,
+    TEST_LABELS,
+    TEST_LOGITS,
+    VALIDATION_LABELS,
+    VALIDATION_LOGITS,
+    write,
+)
 from tests.trainers.programs import rows as read_csv
 from tf_adaptive.errors import InputError
 from tf_adaptive.exits import plots
-from tf_adaptive.exits.evaluation import anytime, budgeted, confidences_of_exits
-from tf_adaptive.exits.report import ExitReport, rows_of_tables
+from tf_adaptive.exits.calibration import fit_temperatures
+from tf_adaptive.exits.evaluation import (
+    anytime,
+    budgeted,
+    confidences_of_exits,
+    loss_counts,
+    sweep,
+)
+from tf_adaptive.exits.report import rows_of_tables
 from tf_adaptive.exits.thresholds import choose_exits
 
 FILES = [
     "accuracy_against_macs.png",
     "anytime.csv",
     "budgeted.csv",
+    "calibration.csv",
     "exits_along_budget.png",
     "first_and_last_exit.png",
+    "optimal.csv",
+    "promise.csv",
+    "reliability.png",
+    "report.html",
 ]
-COSTS = [
-    SimpleNamespace(macs=k * 10_000_001, lazy_macs=k * 9_000_000, parameters=k * 1_000)
-    for k in (1, 2, 4)
-]
-
-
-def random_logits(num_samples, seed):
-    random = np.random.default_rng(seed)
-    labels = random.integers(0, 4, num_samples)
-    logits = random.normal(size=(3, num_samples, 4)).astype("float32")
-    logits[:, np.arange(num_samples), labels] += np.array([[1], [2], [4]])
-    return logits, labels
-
-
-def pictures(indices):
-    return [np.full((8, 8, 1), index % 256, "uint8") for index in indices]
-
-
-VALIDATION_LOGITS, VALIDATION_LABELS = random_logits(90, seed=0)
-TEST_LOGITS, TEST_LABELS = random_logits(200, seed=1)
-
-
-def write(directory, **changes):
-    arguments = {
-        "validation_logits": VALIDATION_LOGITS,
-        "validation_labels": VALIDATION_LABELS,
-        "test_logits": TEST_LOGITS,
-        "test_labels": TEST_LABELS,
-        "costs": COSTS,
-        "pictures": pictures,
-    }
-    report = ExitReport(**{**arguments, **changes})
-    report.write(directory)
-    return report
+TABLES = ("anytime", "budgeted", "optimal", "promise")
 
 
 @pytest.fixture(scope="module")
@@ -75,34 +63,106 @@ def test_report_holds_its_files_and_nothing_else(report):
 
 def test_report_has_the_rows_of_the_evaluation(report):
     _, written = report
-    validation = {"validation_labels": VALIDATION_LABELS}
+    temperatures = fit_temperatures(VALIDATION_LOGITS, VALIDATION_LABELS)
+    np.testing.assert_array_equal(written.temperatures, temperatures)
     assert written.anytime == anytime(
-        TEST_LOGITS, TEST_LABELS, COSTS, validation_logits=VALIDATION_LOGITS, **validation
+        TEST_LOGITS,
+        TEST_LABELS,
+        COSTS,
+        calibration_logits=CALIBRATION_LOGITS,
+        calibration_labels=CALIBRATION_LABELS,
     )
     assert written.budgets == budgeted(
-        VALIDATION_LOGITS, TEST_LOGITS, TEST_LABELS, COSTS, **validation
+        VALIDATION_LOGITS,
+        TEST_LOGITS,
+        TEST_LABELS,
+        COSTS,
+        calibration_logits=CALIBRATION_LOGITS,
+        calibration_labels=CALIBRATION_LABELS,
+        temperatures=temperatures,
     )
+
+
+def test_a_promise_is_tested_on_images_that_made_no_threshold(report):
+    _, written = report
+    settings = {"temperatures": written.temperatures}
+    expected = sweep(VALIDATION_LOGITS, **settings)
+    rising = np.maximum.accumulate([expected[p] for p in sorted(expected)])
+    for (row, counts), thresholds in zip(written.family, rising[::-1], strict=True):
+        np.testing.assert_array_equal(row.thresholds, thresholds)
+        assert counts == loss_counts(CALIBRATION_LOGITS, CALIBRATION_LABELS, thresholds, **settings)
+
+
+def test_without_calibration_images_those_of_validation_are_halved(tmp_path):
+    written = write(tmp_path, calibration_logits=None, calibration_labels=None)
+    temperatures = fit_temperatures(VALIDATION_LOGITS[:, ::2], VALIDATION_LABELS[::2])
+    np.testing.assert_array_equal(written.temperatures, temperatures)
+    settings = {"temperatures": temperatures}
+    expected = sweep(VALIDATION_LOGITS[:, ::2], **settings)
+    row, counts = written.family[-1]
+    np.testing.assert_array_equal(row.thresholds, expected[min(expected)])
+    assert counts.images == 45
+    assert counts == loss_counts(
+        VALIDATION_LOGITS[:, 1::2], VALIDATION_LABELS[1::2], row.thresholds, **settings
+    )
+    assert written.calibrated_on == "validation images"
+    assert written.operating_point().chosen.endswith("on the validation images")
+
+
+def test_without_labels_the_last_exit_s_answers_count(tmp_path):
+    written = write(tmp_path, calibration_labels=None)
+    assert written.anytime[-1].calibration_accuracy_percent == 100
+    assert {counts.spoiled for _, counts in written.family} == {None}
+    tables = [read_csv(tmp_path / f"{name}.csv") for name in TABLES]
+    assert rows_of_tables(*tables).family[0][1] == written.family[0][1]
+
+
+def test_calibration_csv_says_how_far_probabilities_mean_what_they_say(report):
+    directory, written = report
+    lines = read_csv(directory / "calibration.csv")
+    assert [int(line["exit"]) for line in lines] == [1, 2, 3]
+    for line, row in zip(lines, written.calibration, strict=True):
+        assert float(line["nll"]) == row.nll
+        assert float(line["temperature"]) == row.temperature
+
+
+def test_the_splits_are_told(tmp_path):
+    write(tmp_path, sizes={"train": 5, "validation": 90, "calibration": 80, "test": 200})
+    lines = read_csv(tmp_path / "splits.csv")
+    assert [(line["split"], line["images"]) for line in lines] == [
+        *(("train", "5"), ("validation", "90"), ("calibration", "80"), ("test", "200"))
+    ]
 
 
 def test_tables_read_back_as_rows(report):
     directory, written = report
-    tables = [read_csv(directory / f"{name}.csv") for name in ("anytime", "budgeted")]
-    anytime_rows, budget_rows, measure = rows_of_tables(*tables)
-    assert measure == "max_probability"
-    for ours, theirs in zip(
-        [*anytime_rows, *budget_rows], [*written.anytime, *written.budgets], strict=True
-    ):
+    read = rows_of_tables(*(read_csv(directory / f"{name}.csv") for name in TABLES))
+    assert (read.measure, read.calibrated_on) == ("max_probability", "calibration images")
+    np.testing.assert_array_equal(read.temperatures, written.temperatures)
+    assert [counts for _, counts in read.family] == [counts for _, counts in written.family]
+    pairs = [
+        *zip(read.anytime, written.anytime, strict=True),
+        *zip(read.budgets, written.budgets, strict=True),
+        *zip(read.optimal, written.optimal, strict=True),
+        *(
+            (ours, theirs)
+            for (ours, _), (theirs, _) in zip(read.family, written.family, strict=True)
+        ),
+    ]
+    for ours, theirs in pairs:
         for name, value in vars(theirs).items():
-            assert getattr(ours, name) == pytest.approx(value, abs=1e-4), name
-    assert [row.thresholds for row in budget_rows] == [row.thresholds for row in written.budgets]
+            if name == "thresholds":
+                assert ours.thresholds == value
+            else:
+                assert getattr(ours, name) == pytest.approx(value, abs=1e-4), name
 
 
-def test_a_point_is_chosen_in_validation_and_measured_on_the_test_images(report):
+def test_a_point_is_chosen_in_calibration_and_measured_on_the_test_images(report):
     _, written = report
     point = written.operating_point(accuracy_drop=10.0)
-    last = 100 * np.mean(VALIDATION_LOGITS[-1].argmax(-1) == VALIDATION_LABELS)
-    accurate = [row for row in written.budgets if row.validation_accuracy_percent >= last - 10]
-    row = min(accurate, key=lambda row: row.validation_mean_macs)
+    last = 100 * np.mean(CALIBRATION_LOGITS[-1].argmax(-1) == CALIBRATION_LABELS)
+    accurate = [row for row in written.budgets if row.calibration_accuracy_percent >= last - 10]
+    row = min(accurate, key=lambda row: row.calibration_mean_macs)
     assert (point.accuracy_percent, point.mean_macs) == (row.accuracy_percent, row.mean_macs)
     np.testing.assert_array_equal(point.thresholds, row.thresholds)
     # The same thresholds, given by hand, are measured to give the same.
@@ -115,7 +175,10 @@ def test_a_point_is_chosen_in_validation_and_measured_on_the_test_images(report)
 def test_anytime_csv_reads_back(report):
     directory, written = report
     lines = read_csv(directory / "anytime.csv")
-    columns = "exit macs lazy_macs parameters validation_accuracy_percent accuracy_percent"
+    columns = (
+        "exit macs lazy_macs parameters temperature calibrated_on "
+        "calibration_accuracy_percent accuracy_percent"
+    )
     assert list(lines[0]) == columns.split()
     assert len(lines) == 3
     for line, row in zip(lines, written.anytime, strict=True):
@@ -127,11 +190,18 @@ def test_anytime_csv_reads_back(report):
 def test_budgeted_csv_reads_back(report):
     directory, written = report
     lines = read_csv(directory / "budgeted.csv")
-    columns = (
-        "p measure mean_macs mean_lazy_macs accuracy_percent validation_mean_macs "
-        "validation_accuracy_percent share_exit_1 share_exit_2 share_exit_3"
-    )
-    assert list(lines[0]) == [*columns.split(), "threshold_exit_1", "threshold_exit_2"]
+    columns = [
+        "p",
+        "measure",
+        "mean_macs",
+        "mean_lazy_macs",
+        "accuracy_percent",
+        "calibration_mean_macs",
+        "calibration_accuracy_percent",
+    ]
+    for prefix in ("share", "calibration_share"):
+        columns += [f"{prefix}_exit_{k}" for k in (1, 2, 3)]
+    assert list(lines[0]) == [*columns, "threshold_exit_1", "threshold_exit_2"]
     assert len(lines) == 39
     for line, row in zip(lines, written.budgets, strict=True):
         assert float(line["p"]) == row.p
@@ -142,7 +212,8 @@ def test_budgeted_csv_reads_back(report):
             assert float(line[f"share_exit_{k + 1}"]) == pytest.approx(row.shares[k], abs=1e-6)
         for k in range(2):
             # To the last bit: the thresholds are there to be used again.
-            assert np.float32(line[f"threshold_exit_{k + 1}"]) == row.thresholds[k]
+            text = line[f"threshold_exit_{k + 1}"]
+            assert np.float32("inf" if text == "off" else text) == row.thresholds[k]
 
 
 def test_report_shows_images_of_the_cheapest_budget_within_half_a_point(tmp_path, monkeypatch):
@@ -154,18 +225,19 @@ def test_report_shows_images_of_the_cheapest_budget_within_half_a_point(tmp_path
 
     monkeypatch.setattr(plots, "first_and_last_exit", record)
     written = write(tmp_path / "report")
-    wanted = written.anytime[-1].validation_accuracy_percent - 0.5
+    wanted = written.anytime[-1].calibration_accuracy_percent - 0.5
     budget = min(
-        (row for row in written.budgets if row.validation_accuracy_percent >= wanted),
-        key=lambda row: row.validation_mean_macs,
-        default=max(written.budgets, key=lambda row: row.validation_accuracy_percent),
+        (row for row in written.budgets if row.calibration_accuracy_percent >= wanted),
+        key=lambda row: row.calibration_mean_macs,
+        default=max(written.budgets, key=lambda row: row.calibration_accuracy_percent),
     )
     assert budget is written.near_last_exit
     assert f"{budget.mean_macs / 1e6:.1f} million MACs" in seen["title"]
     assert f"p = {budget.p:g}" in seen["title"]
     assert seen["class_names"] == ["0", "1", "2", "3"]
 
-    exits = choose_exits(confidences_of_exits(TEST_LOGITS), budget.thresholds)
+    confidences = confidences_of_exits(TEST_LOGITS, temperatures=written.temperatures)
+    exits = choose_exits(confidences, budget.thresholds)
     for side, number in (("first", 1), ("last", 3)):
         heading, images = seen[side]
         left = np.flatnonzero(exits == number)
@@ -181,6 +253,7 @@ def test_report_shows_images_of_the_cheapest_budget_within_half_a_point(tmp_path
             assert true == TEST_LABELS[position]
 
 
+@pytest.mark.filterwarnings("ignore:exit 1 has a confidence of 1.0")
 @pytest.mark.parametrize("factor", [0.0, 1e4])
 def test_report_where_all_leave_at_the_first_exit(tmp_path, factor):
     # Equal confidences are one large tie: everybody leaves, nobody needs the last exit.
@@ -198,13 +271,16 @@ def test_report_of_one_exit(tmp_path):
     written = write(
         tmp_path,
         validation_logits=VALIDATION_LOGITS[:1],
+        calibration_logits=CALIBRATION_LOGITS[:1],
         test_logits=TEST_LOGITS[:1],
         costs=COSTS[:1],
     )
-    assert sorted(os.listdir(tmp_path)) == ["anytime.csv", "budgeted.csv"]
+    assert sorted(os.listdir(tmp_path)) == [
+        *("anytime.csv", "budgeted.csv", "calibration.csv", "reliability.png")
+    ]
     (row,) = read_csv(tmp_path / "anytime.csv")
     accuracy = 100 * np.mean(TEST_LOGITS[0].argmax(-1) == TEST_LABELS)
-    validation_accuracy = 100 * np.mean(VALIDATION_LOGITS[0].argmax(-1) == VALIDATION_LABELS)
+    calibration_accuracy = 100 * np.mean(CALIBRATION_LOGITS[0].argmax(-1) == CALIBRATION_LABELS)
     assert (row["exit"], row["macs"]) == ("1", str(COSTS[0].macs))
     assert float(row["accuracy_percent"]) == pytest.approx(accuracy, abs=1e-4)
     (row,) = read_csv(tmp_path / "budgeted.csv")
@@ -214,9 +290,10 @@ def test_report_of_one_exit(tmp_path):
         "mean_macs": str(COSTS[0].macs),
         "mean_lazy_macs": str(COSTS[0].lazy_macs),
         "accuracy_percent": f"{accuracy:.4f}",
-        "validation_mean_macs": str(COSTS[0].macs),
-        "validation_accuracy_percent": f"{validation_accuracy:.4f}",
+        "calibration_mean_macs": str(COSTS[0].macs),
+        "calibration_accuracy_percent": f"{calibration_accuracy:.4f}",
         "share_exit_1": "1.000000",
+        "calibration_share_exit_1": "1.000000",
     }
     assert (len(written.anytime), len(written.budgets)) == (1, 1)
 

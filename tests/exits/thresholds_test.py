@@ -7,6 +7,7 @@ import tensorflow as tf
 from tf_adaptive.errors import InputError
 from tf_adaptive.exits.thresholds import (
     MEASURES,
+    NEVER,
     check_thresholds,
     choose_exits,
     confidence_scores,
@@ -35,7 +36,7 @@ def search_in_words(confidences, fractions):
         falling = sorted((confidences[k][n] for n in remaining), reverse=True)
         count = int(np.floor(num_samples * fractions[k]))
         if count == 0 or count > len(falling):
-            thresholds.append(1.0)
+            thresholds.append(np.inf)
             left.append([])
             continue
         threshold = falling[count - 1]
@@ -130,6 +131,7 @@ def test_exit_fractions_refuse_no_exit():
         exit_fractions(0.5, 0)
 
 
+@pytest.mark.filterwarnings("ignore:exit . has a confidence of 1.0")
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("seed", range(150))
 def test_thresholds_equal_the_search_in_words(seed, dtype):
@@ -147,11 +149,9 @@ def test_thresholds_equal_the_search_in_words(seed, dtype):
     assert thresholds.dtype == dtype
     np.testing.assert_array_equal(thresholds, expected)
 
-    # A threshold of 1.0 that says "nobody" lets an exact 1.0 pass; elsewhere who leaves agrees.
-    if not (confidences == 1).any():
-        exits = choose_exits(confidences, thresholds)
-        for number, samples in enumerate(left, start=1):
-            assert np.flatnonzero(exits == number).tolist() == samples
+    exits = choose_exits(confidences, thresholds)
+    for number, samples in enumerate(left, start=1):
+        assert np.flatnonzero(exits == number).tolist() == samples
 
 
 def test_thresholds_for_a_small_example():
@@ -164,11 +164,22 @@ def test_thresholds_for_a_small_example():
     np.testing.assert_array_equal(choose_exits(confidences, thresholds), [1, 1, 3, 2, 2, 2])
 
 
-def test_threshold_is_one_where_nobody_can_leave():
+def test_an_exit_is_off_where_nobody_can_leave():
     # floor(4 · 0.2) is 0 at the first exit; ties empty the second; at the third none remain.
     confidences = np.array([[0.9] * 4, [0.5] * 4, [0.3] * 4, [0.3] * 4])
     thresholds = thresholds_for_budget(confidences, [0.2, 0.3, 0.3, 0.2])
-    np.testing.assert_array_equal(thresholds, [1.0, 0.5, 1.0])
+    np.testing.assert_array_equal(thresholds, [NEVER, 0.5, NEVER])
+    # Not even with a confidence that was rounded to 1.
+    assert choose_exits([[1.0], [1.0], [0.3], [0.3]], thresholds).tolist() == [2]
+
+
+def test_more_than_asked_that_leave_at_one_are_told():
+    confidences = np.array([[1.0, 1.0, 1.0, 0.5], [0.9] * 4])
+    with pytest.warns(UserWarning, match="exit 1 has a confidence of 1.0 in more images"):
+        thresholds = thresholds_for_budget(confidences, [0.25, 0.75])
+    np.testing.assert_array_equal(thresholds, [1.0])
+    # As many as asked for are no news.
+    thresholds_for_budget(confidences, [0.75, 0.25])
 
 
 def test_thresholds_follow_floating_point_in_the_count():
@@ -234,7 +245,7 @@ def test_check_thresholds_refuses_wrong_lengths(thresholds):
         check_thresholds(thresholds, 3)
 
 
-@pytest.mark.parametrize("bad", [np.nan, -0.01, 1.01, np.inf])
+@pytest.mark.parametrize("bad", [np.nan, -0.01, 1.01, -np.inf])
 def test_check_thresholds_refuses_values_outside_the_unit_interval(bad):
     with pytest.raises(InputError, match=r"must be numbers in \[0, 1\]"):
         check_thresholds([0.5, bad], 3)

@@ -27,7 +27,7 @@ def half_way(ordered):
 @pytest.fixture(scope="module")
 def thresholds(network):
     """Those at which images leave at more exits than two."""
-    confidences = confidences_of_exits(network.logits[:, :IMAGES])
+    confidences = confidences_of_exits(network.scaled[:, :IMAGES])
     return [float(half_way(np.sort(of_exit))) for of_exit in confidences[:-1]]
 
 
@@ -50,9 +50,9 @@ def assert_answers(classify, pictures, probabilities, **left_at):
 
 
 def test_exits_are_those_of_the_keras_model(exits, network, thresholds):
-    numbers = choose_exits(confidences_of_exits(network.logits[:, :IMAGES]), thresholds)
+    numbers = choose_exits(confidences_of_exits(network.scaled[:, :IMAGES]), thresholds)
     assert len(set(numbers)) > 2
-    logits = network.logits[numbers - 1, np.arange(IMAGES)]
+    logits = network.scaled[numbers - 1, np.arange(IMAGES)]
     classify = load_classifier(exits, thresholds=thresholds)
     assert classify.class_names == network.dataset.class_names
     assert_answers(classify, network.pictures[:IMAGES], tf.nn.softmax(logits).numpy(), exit=numbers)

@@ -63,6 +63,20 @@ def test_thresholds_for_all_images_or_for_each(connect, models):
     np.testing.assert_array_equal(answer["exit"], [2, 1])
 
 
+def test_exits_that_are_off_for_a_request(connect, models):
+    client = connect("exits", version=1)
+    everyone = client.classify(images(), thresholds=[None, 0.0, 1.0])
+    np.testing.assert_array_equal(everyone["exit"], [2, 2, 2])
+    alone = client.classify(images(), enabled_exits=[])
+    np.testing.assert_array_equal(alone["exit"], [4, 4, 4])
+    expected = models.signatures("exits", 1)["serving_enabled_exits"](
+        images=images(), enabled_exits=np.full((3, 1), 2, "int32")
+    )
+    assert_answers(client.classify(images(), enabled_exits=[2]), expected)
+    with pytest.raises(InputError, match="One of `thresholds` and `enabled_exits`"):
+        client.classify(images(), thresholds=[1, 1, 1], enabled_exits=[1])
+
+
 def test_the_newest_version_is_asked_unless_another_is_named(connect, models):
     expected = models.signatures("exits", 2)["serving_default"](images=images())
     assert_answers(connect("exits").classify(images()), expected)

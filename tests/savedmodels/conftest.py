@@ -9,9 +9,11 @@ from tests.processors import convolves_in_bfloat16
 from tests.savedmodels.servers import Models
 from tests.trainers.programs import run_program
 from tf_adaptive.data import ImageDataset
+from tf_adaptive.exits.calibration import inverse
 from tf_adaptive.reports.logits import collect_logits
 from tf_adaptive.runs.dataset import load_run_dataset
 from tf_adaptive.runs.directory import load_finished_run
+from tf_adaptive.runs.tables import read_exit_report
 
 TEST_IMAGES = 60
 
@@ -27,6 +29,7 @@ class Network:
         pictures: those images, uint8.
         images: the same, normalised.
         logits: `(exits, images, classes)`.
+        scaled: the same, divided by the temperatures of the run's report.
     """
 
     model: keras.Model
@@ -34,6 +37,7 @@ class Network:
     pictures: list[np.ndarray]
     images: np.ndarray
     logits: np.ndarray
+    scaled: np.ndarray
 
 
 @pytest.fixture(scope="session")
@@ -43,7 +47,10 @@ def network(finished_run):
     first = dataset.batches("test", TEST_IMAGES).take(1)
     logits, _ = collect_logits(model, first)
     ((images, _),) = first.as_numpy_iterator()
-    return Network(model, dataset, dataset.pictures("test", range(TEST_IMAGES)), images, logits)
+    temperatures = read_exit_report(finished_run, len(logits)).temperatures
+    scaled = logits * inverse(temperatures)[:, None, None]
+    pictures = dataset.pictures("test", range(TEST_IMAGES))
+    return Network(model, dataset, pictures, images, logits, scaled)
 
 
 @pytest.fixture(scope="session")

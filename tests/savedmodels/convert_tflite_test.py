@@ -76,7 +76,7 @@ def test_refuses_a_run_without_a_report(finished_run, tmp_path):
     run_dir = copied(finished_run, tmp_path)
     (run_dir / "report" / "budgeted.csv").unlink()
     line = refused(tmp_path, run_dir, tmp_path / "out")
-    assert "The run must have a report: run trainers.evaluate. Missing: " in line
+    assert "The run must have a report of this version: run trainers.evaluate. Missing: " in line
 
 
 def test_refuses_a_run_with_a_class_without_a_name(finished_drnet, tmp_path):

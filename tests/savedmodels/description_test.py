@@ -86,7 +86,8 @@ def test_refuses_a_field_that_is_missing_or_of_another_type(tmp_path, field, val
         ("thresholds", ["0.5"]),
         ("thresholds", [math.nan]),
         ("thresholds", [1.5]),
-        ("thresholds", [None]),
+        ("enabled_exits", [0]),
+        ("temperatures", [0.0]),
         ("thresholds", [True]),
     ],
 )

@@ -5,7 +5,6 @@ import subprocess
 import sys
 
 import keras
-import numpy as np
 import pytest
 
 from savedmodels.description import DESCRIPTION_FILE
@@ -77,16 +76,18 @@ def test_the_description(served, finished_run):
 
 
 def test_the_thresholds_are_the_report_s(served, finished_run):
-    last = float(table(finished_run, "anytime")[-1]["accuracy_percent"])
+    last = float(table(finished_run, "anytime")[-1]["calibration_accuracy_percent"])
     rows = [
         row
         for row in table(finished_run, "budgeted")
-        if float(row["accuracy_percent"]) >= last - 0.5
+        if float(row["calibration_accuracy_percent"]) >= last - 0.5
     ]
-    row = min(rows, key=lambda row: int(row["mean_macs"]))
+    row = min(rows, key=lambda row: int(row["calibration_mean_macs"]))
     description = description_of(served / "exits/1")
-    expected = [np.float32(row[f"threshold_exit_{k}"]) for k in (1, 2, 3)]
-    np.testing.assert_array_equal(np.float32(description["thresholds"]), expected)
+    texts = [row[f"threshold_exit_{k}"] for k in (1, 2, 3)]
+    expected = [None if text == "off" else float(text) for text in texts]
+    assert description["thresholds"] == expected
+    assert description["enabled_exits"] == [1, 2, 3, 4]
 
 
 def test_the_card_of_a_network_with_exits(served, finished_run):
@@ -94,8 +95,8 @@ def test_the_card_of_a_network_with_exits(served, finished_run):
     for row in table(finished_run, "anytime"):
         assert f"| {row['exit']} | {int(row['macs']) / 1e6:.2f} |" in card
         assert f"{float(row['accuracy_percent']):.2f} %" in card
-    point = choose_operating_point(*read_exit_report(finished_run, 4))
-    assert point.chosen.endswith(", on the validation images")
+    point = choose_operating_point(read_exit_report(finished_run, 4))
+    assert point.chosen.endswith(", on the calibration images")
     assert f"The thresholds are {point.chosen}. On the test images that gave" in card
     assert f"{point.accuracy_percent:.2f} % at {point.mean_macs / 1e6:.2f} million MACs" in card
     assert "| `learning_rate` | `0.05` |" in card
@@ -173,7 +174,10 @@ def fewer_classes(run_dir):
     ("spoil", "message"),
     [
         (unfinished, "`run_dir` must hold a finished run."),
-        (without_report, "The run must have a report: run trainers.evaluate. Missing: "),
+        (
+            without_report,
+            "The run must have a report of this version: run trainers.evaluate. Missing: ",
+        ),
         (damaged, "The model file must be whole."),
         (one_exit, "The report of the run must have a row for each exit of its network, 1:"),
         (fewer_classes, "`class_names` must hold a name for each of the 10 classes"),
@@ -189,6 +193,10 @@ def test_a_run_that_cannot_be_exported(finished_run, tmp_path, spoil, message):
     ("flags", "message"),
     [
         (["--thresholds", "0.5,0.5"], "`thresholds` must hold 3 numbers"),
+        (["--thresholds", "off,0.5"], "`thresholds` must hold 3 numbers"),
+        (["--risk", "0.0001"], "`risk` must be one that the images suffice for"),
+        (["--confidence", "0.9"], "`confidence` must come with `risk`"),
+        (["--method", "sweeps"], "`method` must be one of sweep, optimal"),
         (["--thresholds", "0.5,0.5,1.5"], "`thresholds` must be numbers in [0, 1]"),
         (["--thresholds", "0.5,half,1"], "`thresholds` must be numbers with commas between"),
         (["--budget_mmacs", "0.1"], "`budget_mmacs` must be at least that of the report's"),

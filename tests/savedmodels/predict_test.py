@@ -40,10 +40,10 @@ def expected(network, served):
     """Exit, class and confidence of each picture at the thresholds of the served network."""
     description = served / "exits/1/assets.extra/description.json"
     thresholds = json.loads(description.read_text())["thresholds"]
-    confidences = confidences_of_exits(network.logits[:, :IMAGES])
+    confidences = confidences_of_exits(network.scaled[:, :IMAGES])
     exits = choose_exits(confidences, thresholds)
     place = exits - 1, np.arange(IMAGES)
-    return list(zip(exits, network.logits[place].argmax(-1), confidences[place], strict=True))
+    return list(zip(exits, network.scaled[place].argmax(-1), confidences[place], strict=True))
 
 
 def in_process(*arguments):

@@ -11,9 +11,11 @@ import tensorflow as tf
 from savedmodels.classifiers import load_classifier
 from tests.conftest import STATIC_TRAINING
 from tests.trainers.programs import rows, run_program
+from tf_adaptive.exits.calibration import inverse
 from tf_adaptive.reports.logits import collect_logits
 from tf_adaptive.runs.dataset import load_run_dataset
 from tf_adaptive.runs.directory import load_finished_run
+from tf_adaptive.runs.tables import read_exit_report
 
 IMAGES = 40
 
@@ -53,7 +55,8 @@ def expected(run):
         tf.io.encode_png(picture[..., :1]).numpy()
         for picture in dataset.pictures("test", range(IMAGES))
     ]
-    return files, tf.nn.softmax(logits[0]).numpy()
+    (scale,) = inverse(read_exit_report(run, 1).temperatures)
+    return files, tf.nn.softmax(logits[0] * scale).numpy()
 
 
 def answers_are(classify, expected):
@@ -78,7 +81,11 @@ def test_exported(run, expected, tmp_path):
     np.testing.assert_allclose(answer["probabilities"], probabilities, atol=1e-5)
     answers_are(load_classifier(tmp_path / "served"), expected)
     card = (folder / "model_card.md").read_text()
-    assert "One exit:" in card and "leaves at the first exit" not in card
+    assert (
+        "One exit:" in card
+        and "divided by a temperature" in card
+        and "leaves at the first exit" not in card
+    )
 
 
 @pytest.mark.parametrize("precision", ["float32", "int8"])

@@ -35,6 +35,8 @@ PROFILE = "trainers.profile"
         ("seed", "-1", "`seed` must be a whole number from 0"),
         ("train_size", "2000", "`train_size` must be from 1 to"),
         ("validation_size", "0", "`validation_size` must be a whole number from 1 on"),
+        ("calibration_size", "9", "`calibration_size` must be 0, or from 10, one image per class"),
+        ("calibration_size", "-1", "`calibration_size` must be a whole number from 0 on"),
         ("learning_rate", "nan", "`learning_rate` must be finite and above 0"),
         ("momentum", "1", "`momentum` must be at least 0 and below 1"),
         ("weight_decay", "-1", "`weight_decay` must be finite and at least 0"),

@@ -6,6 +6,7 @@ import pytest
 from PIL import Image
 
 from tests.trainers.programs import files, refused, rows, run_program
+from tf_adaptive import InputError, load_run
 from tf_adaptive.reports.logits import collect_logits
 from tf_adaptive.runs.dataset import load_run_dataset
 from tf_adaptive.runs.directory import load_finished_run
@@ -37,12 +38,63 @@ def test_another_measure_gives_other_thresholds_for_the_same_exits(tmp_path, fin
     assert after["budgeted.csv"] != before["budgeted.csv"]
 
 
+def test_thresholds_are_chosen_on_pictures_of_one_s_own(tmp_path, finished_run):
+    run_dir = shutil.copytree(finished_run, tmp_path / "run")
+    pictures = tmp_path / "mine"
+    written = run_program(
+        "trainers.write_pictures",
+        *("--run_dir", run_dir, "--output", pictures, "--count", "40"),
+    )
+    assert written.status == 0, written.stderr
+    arguments = ("--run_dir", run_dir, "--calibrate_on", f"folder:{pictures}")
+    finished = run_program("trainers.evaluate", *arguments)
+    assert finished.status == 0, finished.stderr
+    count = len(list(pictures.glob("*.png")))
+    assert f"thresholds were chosen on the {count} pictures of mine." in finished.stdout
+    report = run_dir / "report"
+    assert {row["calibrated_on"] for row in rows(report / "anytime.csv")} == {
+        f"{count} pictures of mine"
+    }
+    # Without labels, there is nothing to be right about but the last exit's answers.
+    assert {row["tested_spoiled"] for row in rows(report / "promise.csv")} == {""}
+    splits = {row["split"]: row["images"] for row in rows(report / "splits.csv")}
+    assert (splits["train"], splits["calibration"]) == ("128", str(count))
+    # The network and its exits are the same.
+    for before, after in zip(
+        rows(finished_run / "report" / "anytime.csv"), rows(report / "anytime.csv"), strict=True
+    ):
+        assert before["accuracy_percent"] == after["accuracy_percent"]
+        assert before["temperature"] == after["temperature"]
+
+
+def test_pictures_of_one_s_own_that_cannot_be_used(tmp_path, finished_run, finished_drnet):
+    for name in ("0", "1"):
+        (tmp_path / "few" / name).mkdir(parents=True)
+        Image.new("L", (24, 24)).save(tmp_path / "few" / name / "a.png")
+    before = files(finished_run)
+
+    def line(run_dir, where):
+        finished = run_program("trainers.evaluate", "--run_dir", run_dir, "--calibrate_on", where)
+        assert finished.status == 2 and files(finished_run) == before
+        return [line for line in finished.stderr.splitlines() if line.startswith("error: ")][0]
+
+    few = f"folder:{tmp_path / 'few'}"
+    assert "must be at least as many as the 10 classes" in line(finished_run, few)
+    assert "must be folder:PATH" in line(finished_run, "photos")
+    assert "`calibrate_on` must not be given for a DRNet" in line(finished_drnet, few)
+
+
 @pytest.fixture(scope="module")
 def compared(tmp_path_factory, finished_run, static_run):
     """What the program printed, and a copy of the run with the comparison and the times."""
     run_dir = shutil.copytree(finished_run, tmp_path_factory.mktemp("compared") / "run")
     finished = run_program(
-        "trainers.evaluate", "--run_dir", run_dir, "--static_runs", static_run, "--latency"
+        "trainers.evaluate",
+        "--run_dir",
+        run_dir,
+        "--static_runs",
+        static_run,
+        *("--latency", "batch_size=1,batch_size=64"),
     )
     assert (finished.status, finished.stderr) == (0, "")
     return finished.stdout, run_dir
@@ -96,6 +148,66 @@ def test_times_are_of_exits_early_exit_and_static_networks(compared):
         assert min(figure.size) > 800
 
 
+def test_an_operating_point_in_milliseconds(compared):
+    _, run_dir = compared
+    point = load_run(run_dir).operating_point(latency_ms=1000)
+    times = [float(row["median_ms"]) for row in rows(run_dir / "report" / "latency.csv")[:4]]
+    assert point.mean_ms == pytest.approx(np.dot(point.shares, times), rel=1e-3)
+    assert point.chosen.startswith("the most accurate budget of at most 1000 ms (mean of the")
+    slow = load_run(run_dir).operating_point(latency_ms=1000, latency_by="percentile_95")
+    assert slow.percentile_95_ms in [
+        float(row["percentile_95_ms"]) for row in rows(run_dir / "report" / "latency.csv")[:4]
+    ]
+    with pytest.raises(InputError, match="`latency_ms` must be at least that of the report's fas"):
+        load_run(run_dir).operating_point(latency_ms=1e-6)
+
+
+def test_times_in_litert(tmp_path, finished_run):
+    run_dir = shutil.copytree(finished_run, tmp_path / "run")
+    settings = "engine=litert,threads=1"
+    finished = run_program("trainers.evaluate", "--run_dir", run_dir, "--latency", settings)
+    assert (finished.status, finished.stderr) == (0, "")
+    table = rows(run_dir / "report" / "latency.csv")
+    assert [row["exit"] for row in table] == ["1", "2", "3", "4", ""]
+    assert {(row["engine"], row["threads"], row["batch_size"]) for row in table} == {
+        ("litert", "1", "1")
+    }
+    assert float(table[0]["median_ms"]) < float(table[3]["median_ms"])
+    # The same times, brought from elsewhere, choose the same thresholds.
+    expected = load_run(run_dir).operating_point(latency_ms=1000)
+    elsewhere = shutil.copy(run_dir / "report" / "latency.csv", tmp_path / "phone.csv")
+    finished = run_program("trainers.evaluate", "--run_dir", run_dir, "--latency_csv", elsewhere)
+    assert (finished.status, finished.stderr) == (0, "")
+    point = load_run(run_dir).operating_point(latency_ms=1000)
+    assert point.description() == expected.description()
+
+
+def test_times_that_cannot_be_had(tmp_path, finished_run, static_run):
+    run_dir = shutil.copytree(finished_run, tmp_path / "run")
+
+    def line(*arguments):
+        finished = run_program("trainers.evaluate", "--run_dir", run_dir, *arguments)
+        assert finished.status == 2
+        return finished.stderr.splitlines()[-1]
+
+    assert "Did you mean 'threads'?" in line("--latency", "thread=1")
+    assert "whole numbers of images and threads. Received: 'two'" in line(
+        "--latency", "threads=two"
+    )
+    assert "`engine` must be one of tensorflow, litert" in line("--latency", "engine=onnx")
+    assert "`batch_size` must be 1 for LiteRT" in line("--latency", "engine=litert,batch_size=2")
+    assert "one threads and one engine" in line("--latency", "threads=1,threads=2")
+    assert "engine=tensorflow with `static_runs`" in line(
+        "--latency", "engine=litert", "--static_runs", static_run
+    )
+    assert "`latency_csv` must be a file" in line("--latency_csv", tmp_path / "nowhere.csv")
+    other = tmp_path / "other.csv"
+    other.write_text("exit,macs,median_ms,percentile_95_ms\n1,1000,1,1\n2,2000,2,2\n")
+    assert "must be of this network, whose exits and MACs are 1: " in line("--latency_csv", other)
+    other.write_text("exit,milliseconds\n1,1\n")
+    assert "must have the columns exit, macs, median_ms" in line("--latency_csv", other)
+
+
 def test_a_report_without_them_leaves_none_of_an_older_one(tmp_path, compared, finished_run):
     run_dir = shutil.copytree(compared[1], tmp_path / "run")
     finished = run_program("trainers.evaluate", "--run_dir", run_dir)
@@ -105,9 +217,9 @@ def test_a_report_without_them_leaves_none_of_an_older_one(tmp_path, compared, f
 
 def test_times_of_a_network_with_one_exit(tmp_path, static_run):
     run_dir = shutil.copytree(static_run, tmp_path / "run")
-    finished = run_program("trainers.evaluate", "--run_dir", run_dir, "--latency")
+    finished = run_program("trainers.evaluate", "--run_dir", run_dir, "--latency", "batch_size=1")
     assert (finished.status, finished.stderr) == (0, "")
-    assert [row["network"] for row in rows(run_dir / "report" / "latency.csv")] == ["exit 1"] * 2
+    assert [row["network"] for row in rows(run_dir / "report" / "latency.csv")] == ["exit 1"]
     assert not (run_dir / "report" / "accuracy_against_latency.png").exists()
 
 

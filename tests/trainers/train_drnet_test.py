@@ -165,7 +165,7 @@ def test_imagenet(tmp_path):
     assert finished.status == 0, finished.stderr
     config, model = load_finished_run(run_dir)
     assert model.branches[0].output_shape == (None, 1000)
-    assert config["sizes"] == {"train": 8, "validation": 4, "test": 6}
+    assert config["sizes"] == {"train": 8, "validation": 4, "calibration": 0, "test": 6}
     assert config["image_shape"] == [64, 64, 3]
     assert len(rows(run_dir / "report" / "resolutions.csv")) == 2
 

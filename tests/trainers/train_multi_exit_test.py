@@ -20,7 +20,13 @@ from tests.trainers.programs import (
 )
 from tf_adaptive.runs.directory import load_finished_run
 
-FIGURES = ("accuracy_against_macs.png", "exits_along_budget.png", "first_and_last_exit.png")
+TABLES = {
+    f"{name}.csv" for name in ("anytime", "budgeted", "calibration", "optimal", "promise", "splits")
+}
+FIGURES = (
+    *("accuracy_against_macs.png", "exits_along_budget.png", "first_and_last_exit.png"),
+    "reliability.png",
+)
 
 
 def test_config_holds_every_flag_the_data_and_versions(finished_run):
@@ -86,7 +92,7 @@ def test_a_full_disk_is_a_line_and_the_run_goes_on_later(finished_run, tmp_path)
 
 def test_report(finished_run):
     report = finished_run / "report"
-    assert {path.name for path in report.iterdir()} == {"anytime.csv", "budgeted.csv", *FIGURES}
+    assert {path.name for path in report.iterdir()} == {*TABLES, *FIGURES, "report.html"}
     assert [row["exit"] for row in rows(report / "anytime.csv")] == ["1", "2", "3", "4"]
     for row in rows(report / "budgeted.csv"):
         shares = [float(row[f"share_exit_{exit}"]) for exit in range(1, 5)]

@@ -47,8 +47,7 @@ def test_run_directory(static_run):
 
 def test_report_is_of_the_one_exit(static_run):
     assert {path.name for path in (static_run / "report").iterdir()} == {
-        "anytime.csv",
-        "budgeted.csv",
+        *("anytime.csv", "budgeted.csv", "calibration.csv", "splits.csv", "reliability.png")
     }
     (exit_row,) = rows(static_run / "report" / "anytime.csv")
     (budget_row,) = rows(static_run / "report" / "budgeted.csv")

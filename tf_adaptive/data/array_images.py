@@ -5,7 +5,7 @@ import tensorflow as tf
 
 from tf_adaptive.data.augmentation import random_shift_and_flip
 from tf_adaptive.data.image_dataset import ImageDataset
-from tf_adaptive.data.splits import split_validation
+from tf_adaptive.data.splits import split_training
 
 
 class ArrayImages:
@@ -67,6 +67,7 @@ def array_dataset(
     validation_size,
     seed,
     flip,
+    calibration_size=0,
     mean=None,
     std=None,
 ):
@@ -74,22 +75,28 @@ def array_dataset(
 
     Args:
         training, test: `(images, labels)`, see `ArrayImages`.
-        train_size, validation_size, seed: see `tf_adaptive.data.load_dataset`.
+        train_size, validation_size, calibration_size, seed: see `tf_adaptive.data.load_dataset`.
         mean, std: per channel; those of the training images where they are not given.
     """
     images, labels = training
-    train, validation = split_validation(
-        labels, train_size=train_size, validation_size=validation_size, seed=seed
+    positions = split_training(
+        labels,
+        train_size=train_size,
+        validation_size=validation_size,
+        calibration_size=calibration_size,
+        seed=seed,
     )
     if mean is None:
-        mean, std = channel_statistics(images[train])
+        mean, std = channel_statistics(images[positions["train"]])
     return ImageDataset(
         name=name,
         class_names=class_names,
         mean=mean,
         std=std,
-        train=ArrayImages(images[train], labels[train], flip=flip),
-        validation=ArrayImages(images[validation], labels[validation], flip=flip),
+        **{
+            split: ArrayImages(images[chosen], labels[chosen], flip=flip)
+            for split, chosen in positions.items()
+        },
         test=ArrayImages(*test, flip=flip),
     )
 

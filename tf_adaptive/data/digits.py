@@ -10,7 +10,7 @@ from tf_adaptive.extras import lazily
 datasets = lazily("sklearn.datasets", extra="data")
 
 
-def load_digits(*, image_size, train_size, validation_size, seed):
+def load_digits(*, image_size, train_size, validation_size, calibration_size, seed):
     """The 8 x 8 digits, enlarged to `image_size` (24 by default).
 
     A fifth is the test split, the same for every seed.
@@ -27,6 +27,7 @@ def load_digits(*, image_size, train_size, validation_size, seed):
         test=(images[test], digits.target[test]),
         train_size=train_size,
         validation_size=validation_size,
+        calibration_size=calibration_size,
         seed=seed,
         flip=False,
     )

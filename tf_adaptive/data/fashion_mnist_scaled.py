@@ -5,7 +5,7 @@ import tensorflow as tf
 
 from tf_adaptive.data.augmentation import random_shift_and_flip
 from tf_adaptive.data.image_dataset import ImageDataset
-from tf_adaptive.data.splits import split_validation
+from tf_adaptive.data.splits import split_training
 from tf_adaptive.data.tfds_source import prepared_builder, read_arrays
 from tf_adaptive.errors import check_whole
 
@@ -198,7 +198,9 @@ def place(patches, scales, places, *, side):
     return tf.einsum("bpyi,bpij,bpxj->byx", rows, patches, columns)
 
 
-def load_fashion_mnist_scaled(*, image_size, train_size, validation_size, data_dir, seed):
+def load_fashion_mnist_scaled(
+    *, image_size, train_size, validation_size, calibration_size, data_dir, seed
+):
     """Each Fashion-MNIST image at a random scale and place on a canvas of `image_size`.
 
     The canvas is 96 x 96 by default. The object takes 0.25 to 1 of its side, evenly
@@ -219,18 +221,29 @@ def load_fashion_mnist_scaled(*, image_size, train_size, validation_size, data_d
         image_size=image_size,
         train_size=train_size,
         validation_size=validation_size,
+        calibration_size=calibration_size,
         seed=seed,
     )
 
 
 def scaled_dataset(
-    name, *, class_names, training, test, image_size, train_size, validation_size, seed
+    name,
+    *,
+    class_names,
+    training,
+    test,
+    image_size,
+    train_size,
+    validation_size,
+    seed,
+    calibration_size=0,
 ):
     """An `ImageDataset` of these objects on canvases, a part of the training images held out.
 
     Args:
         training, test: `(images, labels)`: uint8 `(images, 28, 28, 1)` and int `(images,)`.
-        image_size, train_size, validation_size, seed: see `tf_adaptive.data.load_dataset`.
+        image_size, train_size, validation_size, calibration_size, seed: see
+            `tf_adaptive.data.load_dataset`.
     """
 
     def images_of(arrays, canvas_seed):
@@ -240,8 +253,12 @@ def scaled_dataset(
             objects, labels, canvases, positions, image_size=image_size
         )
 
-    train, validation = split_validation(
-        training[1], train_size=train_size, validation_size=validation_size, seed=seed
+    positions = split_training(
+        training[1],
+        train_size=train_size,
+        validation_size=validation_size,
+        calibration_size=calibration_size,
+        seed=seed,
     )
     of_training = images_of(training, _TRAINING_SEED)
     return ImageDataset(
@@ -249,8 +266,7 @@ def scaled_dataset(
         class_names=class_names,
         mean=_MEAN,
         std=_STD,
-        train=of_training(train),
-        validation=of_training(validation),
+        **{split: of_training(chosen) for split, chosen in positions.items()},
         test=images_of(test, _TEST_SEED)(np.arange(len(test[1]))),
     )
 

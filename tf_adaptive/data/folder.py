@@ -15,7 +15,7 @@ from tf_adaptive.data.encoded_images import (
     EncodedImages,
 )
 from tf_adaptive.data.image_dataset import ImageDataset
-from tf_adaptive.data.splits import split_test, split_validation
+from tf_adaptive.data.splits import split_test, split_training
 from tf_adaptive.errors import InputError, plain_reason
 
 # Where test images are looked for, the first that is there.
@@ -56,15 +56,23 @@ class FolderImages(EncodedImages):
 
 
 def load_folder(
-    name, path, *, image_size, train_size, validation_size, seed, picture_reading=AS_SEEN
+    name,
+    path,
+    *,
+    image_size,
+    train_size,
+    validation_size,
+    calibration_size,
+    seed,
+    picture_reading=AS_SEEN,
 ):
     """Colour images in class folders; the folders' names are the classes, in sorted order.
 
     Two layouts: `PATH/<class>/*.jpg`, or `PATH/train/<class>/*.jpg` with a folder of test images
     beside it: `test`, or, where there is no such folder, `val`, `valid` or `validation`, as
     ImageNet is published. Where there is none, a fifth of the images is the test split, the same
-    for every seed. The validation images are held out of the training images in all cases. Every
-    file is decoded once, to find bad ones now. Files with other names than
+    for every seed. Those of validation and calibration are held out of the training images in all
+    cases. Every file is decoded once, to find bad ones now. Files with other names than
     `tf_adaptive.data.decoding.PICTURE_SUFFIXES` and folders in a class folder are left out, with
     a warning that counts them; hidden ones without.
 
@@ -94,8 +102,12 @@ def load_folder(
         paths, labels = paths[rest], labels[rest]
     if left_out:
         warnings.warn(f"{name}: left out of its class folders: {_in_words(left_out)}", stacklevel=3)
-    train, validation = split_validation(
-        labels, train_size=train_size, validation_size=validation_size, seed=seed
+    positions = split_training(
+        labels,
+        train_size=train_size,
+        validation_size=validation_size,
+        calibration_size=calibration_size,
+        seed=seed,
     )
     _check_readable(np.concatenate([paths, test_paths]), picture_reading)
 
@@ -112,8 +124,7 @@ def load_folder(
         class_names=class_names,
         mean=IMAGENET_MEAN,
         std=IMAGENET_STD,
-        train=images(paths[train], labels[train]),
-        validation=images(paths[validation], labels[validation]),
+        **{split: images(paths[chosen], labels[chosen]) for split, chosen in positions.items()},
         test=images(test_paths, test_labels),
     )
 

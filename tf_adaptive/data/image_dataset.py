@@ -11,14 +11,14 @@ from tf_adaptive.images import normalized
 
 
 class ImageDataset:
-    """Training, validation and test images of one data set.
+    """Training, validation, calibration and test images of one data set.
 
     Args:
         name: the name it was loaded by.
         class_names: one name per label.
         mean, std: one number per channel, for pixels in [0, 1].
-        train, validation, test: the splits, as `ArrayImages`, `FolderImages`, `TfdsImages` or
-            `ScaledImages`.
+        train, validation, calibration, test: the splits, as `ArrayImages`, `FolderImages`,
+            `TfdsImages` or `ScaledImages`; that of calibration may be empty.
 
     Attributes:
         picture_reading: how files are read, "as_seen" or "as_stored", see
@@ -30,10 +30,11 @@ class ImageDataset:
         image_shape: `(height, width, channels)`.
         center_crop: whether evaluation sees the centre of an image (`resized_center_crop`) and
             not all of it.
-        sizes: number of images by split: `{"train": n, "validation": n, "test": n}`.
+        sizes: number of images by split, `{"train": n, "validation": n, "calibration": n,
+            "test": n}`.
     """
 
-    def __init__(self, *, name, class_names, mean, std, train, validation, test):
+    def __init__(self, *, name, class_names, mean, std, train, validation, calibration, test):
         self.name = name
         self.settings = None
         self.class_names = tuple(class_names)
@@ -43,7 +44,12 @@ class ImageDataset:
         self.picture_reading = getattr(test, "picture_reading", AS_SEEN)
         self.mean = tuple(float(value) for value in mean)
         self.std = tuple(float(value) for value in std)
-        self._splits = {"train": train, "validation": validation, "test": test}
+        self._splits = {
+            "train": train,
+            "validation": validation,
+            "calibration": calibration,
+            "test": test,
+        }
         self.sizes = {split: len(images) for split, images in self._splits.items()}
 
     def description(self):
@@ -141,7 +147,7 @@ class ImageDataset:
         """Normalised batches of one split in a fixed order, for evaluation.
 
         Args:
-            split: "train", "validation" or "test".
+            split: "train", "validation", "calibration" or "test".
             batch_size: images in a batch; the last batch holds what is left.
 
         Returns:
@@ -158,7 +164,7 @@ class ImageDataset:
         """Images as evaluation sees them, but not normalised: for people to look at.
 
         Args:
-            split: "train", "validation" or "test".
+            split: "train", "validation", "calibration" or "test".
             indices: positions in the order of `batches(split)`.
 
         Returns:
@@ -182,7 +188,7 @@ class ImageDataset:
         """How large the object in each image is, where the data set knows it.
 
         Args:
-            split: "train", "validation" or "test".
+            split: "train", "validation", "calibration" or "test".
 
         Returns:
             float32 `(images,)` in the order of `batches(split)`: the object's side as a part

@@ -17,12 +17,13 @@ def load_dataset(
     image_size=None,
     train_size=None,
     validation_size=None,
+    calibration_size=None,
     data_dir=None,
     seed=0,
     evaluation_split=None,
     picture_reading=AS_SEEN,
 ):
-    """Loads images with their classes, and holds a validation split out of the training data.
+    """Loads images with their classes; training data are held out to validate and to calibrate.
 
     Augmentation is the papers': for images in memory a shift by up to an eighth of the side
     (4 pixels at 32) and a flip, but no flip for digits and letters; for the others a random
@@ -41,6 +42,10 @@ def load_dataset(
             default all.
         validation_size: images held out of the training data. By default 5,000, for
             ImageNet 50,000, or a tenth where that is less.
+        calibration_size: images held out of the training data to choose thresholds on, apart from
+            those of validation. By default as many as for validation, or what `train_size` leaves
+            where that is less; none where that is less than the classes. 0 for none: those of
+            validation are used.
         data_dir: TFDS's folder. By default TFDS's own default.
         seed: what the split is drawn from: a random part, in the classes' proportions. Data
             read from TFDS as needed are cut at a place instead, as TFDS shuffled them when it
@@ -72,6 +77,8 @@ def load_dataset(
     ):
         if value is not None:
             check_whole(argument, value, least=1)
+    if calibration_size is not None:
+        check_whole("calibration_size", calibration_size, least=0)
     check_whole("seed", seed, least=0, most=2**32 - 1)
     is_from_tfds = dataset not in _OWN_NAMES and not dataset.startswith(_FOLDER_PREFIX)
     if evaluation_split is not None and not is_from_tfds:
@@ -84,6 +91,7 @@ def load_dataset(
         "image_size": image_size,
         "train_size": train_size,
         "validation_size": validation_size,
+        "calibration_size": calibration_size,
         "seed": seed,
     }
     if dataset == "digits":
@@ -109,6 +117,7 @@ def load_dataset(
         "image_size": image_size,
         "train_size": train_size,
         "validation_size": validation_size,
+        "calibration_size": calibration_size,
         "evaluation_split": evaluation_split,
         "picture_reading": picture_reading,
     }

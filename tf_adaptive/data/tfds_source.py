@@ -122,6 +122,7 @@ def load_tfds(
     image_size,
     train_size,
     validation_size,
+    calibration_size,
     data_dir,
     seed,
     evaluation_split=None,
@@ -164,6 +165,7 @@ def load_tfds(
             test=test,
             train_size=train_size,
             validation_size=validation_size,
+            calibration_size=calibration_size,
             seed=seed,
             flip=builder.name not in _NEVER_FLIPPED,
             mean=mean,
@@ -176,6 +178,7 @@ def load_tfds(
         image_size=image_size or DEFAULT_IMAGE_SIZE,
         train_size=train_size,
         validation_size=validation_size,
+        calibration_size=calibration_size,
         picture_reading=picture_reading,
     )
 
@@ -213,7 +216,15 @@ def _labelled(builder, split):
 
 
 def _streamed_dataset(
-    name, builder, *, test_split, image_size, train_size, validation_size, picture_reading
+    name,
+    builder,
+    *,
+    test_split,
+    image_size,
+    train_size,
+    validation_size,
+    calibration_size,
+    picture_reading,
 ):
     def images(split, size):
         return TfdsImages(
@@ -228,12 +239,15 @@ def _streamed_dataset(
         test_size = available // 5
         available -= test_size
         test = images(f"train[{available}:]", test_size)
-    train_size, validation_size = split_sizes(
+    train_size, validation_size, calibration_size = split_sizes(
         available,
         train_size=train_size,
         validation_size=validation_size,
+        calibration_size=calibration_size,
+        num_classes=builder.info.features["label"].num_classes,
         default_validation_size=50_000 if builder.name == "imagenet2012" else 5_000,
     )
+    validation_from = available - validation_size
     mean, std = IMAGENET_MEAN, IMAGENET_STD
     if builder.info.features["image"].shape[-1] == 1:
         mean, std = [np.mean(mean)], [np.mean(std)]
@@ -243,7 +257,10 @@ def _streamed_dataset(
         mean=mean,
         std=std,
         train=images(f"train[:{train_size}]", train_size),
-        validation=images(f"train[{available - validation_size}:{available}]", validation_size),
+        validation=images(f"train[{validation_from}:{available}]", validation_size),
+        calibration=images(
+            f"train[{validation_from - calibration_size}:{validation_from}]", calibration_size
+        ),
         test=test,
     )
 

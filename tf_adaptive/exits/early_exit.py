@@ -1,10 +1,15 @@
 """Runs a batch through the stages and drops each sample as soon as it is done."""
 
+import dataclasses
+
 import keras
+import numpy as np
 import tensorflow as tf
 
 from tf_adaptive.errors import InputError, check_choice
+from tf_adaptive.exits.calibration import inverse
 from tf_adaptive.exits.operating_point import OperatingPoint
+from tf_adaptive.exits.outputs import exit_tensors, with_exits
 from tf_adaptive.exits.stages import check_cheapest_first, split_stages
 from tf_adaptive.exits.thresholds import MEASURES, check_thresholds, confidence_scores
 from tf_adaptive.graph.final_activation import exits_as_logits
@@ -17,27 +22,31 @@ class EarlyExit:
     A sample leaves at the first exit k whose confidence is at least threshold k, the last exit
     takes the rest (Huang et al. 2018, budgeted batch classification). Between two stages the
     samples that left are dropped, so the next stage computes a smaller batch; a stage that nobody
-    reaches is not run. All of it is one graph function of a batch of any size, 0 included. An image
-    with NaN or infinite pixels is refused; where the call is part of a graph, which cannot, it goes
-    to the last exit and has confidence 0.
+    reaches is not run. An exit that is off is not computed: its stage is one with the next. All of
+    it is one graph function of a batch of any size, 0 included. An image with NaN or infinite
+    pixels is refused; where the call is part of a graph, which cannot, it goes to the last exit and
+    has confidence 0.
 
     Args:
         model: functional `keras.Model` with K exits, as `split_stages` takes.
-        thresholds: an `OperatingPoint`, or K − 1 numbers in [0, 1].
+        thresholds: an `OperatingPoint`, or K − 1 numbers in [0, 1]; None for an exit that is off.
         measure: confidence of `confidence_scores`; None for that of the operating point, or
             "max_probability".
+        enabled_exits: numbers of the exits that may be on, from 1; None for all. The last always
+            is.
 
     Attributes:
         model: as given, but for what made probabilities of its logits.
         measure: of the thresholds.
-        stages: the model's `Stage`s.
+        enabled_exits: numbers of the exits that are on.
+        stages: the `Stage`s between them.
         point: the `OperatingPoint`.
-        thresholds: float32 `(K − 1,)`.
+        thresholds: float32 `(K − 1,)`; infinite for an exit that is off.
 
     Raises:
         InputError: what `split_stages` raises; exits with the dearest first; thresholds of the
             wrong number, outside [0, 1] or NaN; an unknown measure, or another than the operating
-            point's.
+            point's; an exit that the model has not.
 
     Example:
         >>> fast = ta.EarlyExit(model, [0.9, 0.8, 0.7])
@@ -48,12 +57,19 @@ class EarlyExit:
         (359,)
     """
 
-    def __init__(self, model, thresholds, *, measure=None):
+    def __init__(self, model, thresholds, *, measure=None, enabled_exits=None):
+        exit_tensors(model)
         self.model = exits_as_logits(model)
-        self.stages = split_stages(self.model)
+        num_exits = len(self.model.outputs)
+        self.point = _point(thresholds, measure, num_exits)
+        if enabled_exits is not None:
+            self.point = dataclasses.replace(self.point, enabled_exits=enabled_exits)
+        self.enabled_exits = self.point.enabled_exits
+        self.stages = split_stages(with_exits(self.model, self.enabled_exits))
         check_cheapest_first(self.model)
-        self.point = _point(thresholds, measure, len(self.stages))
         self.thresholds, self.measure = self.point.thresholds, self.point.measure
+        temperatures = self.point.temperatures
+        self._scales = inverse(np.ones(num_exits) if temperatures is None else temperatures)
         self._input_specs = [
             tf.TensorSpec((None, *tensor.shape[1:]), tensor.dtype) for tensor in model.inputs
         ]
@@ -110,8 +126,8 @@ class EarlyExit:
 
         Args:
             inputs: list of tensors, one per input of the model, as `__call__` takes.
-            thresholds: float32 `(batch, K − 1)`, for each sample its own; None for those that all
-                have.
+            thresholds: float32 `(batch, K − 1)`, for each sample its own, above 1 for an exit that
+                it does not leave at; None for those that all have. Exits that are off stay so.
 
         Returns:
             Dictionary as `__call__` gives.
@@ -145,18 +161,21 @@ class EarlyExit:
     def _run_stage(self, stage, rows, state, thresholds, finite):
         """Rows done at this stage, their answer, rows that go on, and their state."""
 
+        number = self.enabled_exits[stage.number - 1]
+
         def run():
             logits, handed_on = stage(state)
+            logits = tf.cast(logits, "float32") * self._scales[number - 1]
             known = tf.gather(finite, rows)
             confidence = confidence_scores(logits, self.measure)
             answer = {
-                "probabilities": tf.nn.softmax(tf.cast(logits, "float32")),
+                "probabilities": tf.nn.softmax(logits),
                 "confidence": tf.where(known, confidence, 0.0),
-                "exit": tf.fill(tf.shape(rows), stage.number),
+                "exit": tf.fill(tf.shape(rows), number),
             }
             if stage.number == len(self.stages):
                 return rows, answer, rows[:0], []
-            sure = answer["confidence"] >= tf.gather(thresholds[:, stage.number - 1], rows)
+            sure = answer["confidence"] >= tf.gather(thresholds[:, number - 1], rows)
             leaves = known & sure
             done, stay = (tf.where(chosen)[:, 0] for chosen in (leaves, ~leaves))
             return (
@@ -190,8 +209,7 @@ def _point(thresholds, measure, num_exits):
     if measure is not None:
         check_choice("measure", measure, MEASURES)
     if not isinstance(thresholds, OperatingPoint):
-        thresholds = check_thresholds(thresholds, num_exits)
-        return OperatingPoint(thresholds, measure or MEASURES[0], "given by hand")
+        return OperatingPoint.by_hand(thresholds, measure or MEASURES[0], num_exits)
     if measure not in (None, thresholds.measure):
         raise InputError(
             f"`measure` must be that of the operating point, {thresholds.measure!r}, or be left "

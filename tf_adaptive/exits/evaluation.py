@@ -9,6 +9,9 @@ import dataclasses
 import numpy as np
 
 from tf_adaptive.errors import InputError
+from tf_adaptive.exits.calibration import inverse
+from tf_adaptive.exits.promise import LossCounts
+from tf_adaptive.exits.threshold_search import search_thresholds
 from tf_adaptive.exits.thresholds import (
     choose_exits,
     confidence_scores,
@@ -31,7 +34,7 @@ class AnytimeRow:
         lazy_macs: those that staged execution really computes.
         parameters: parameters up to this exit.
         accuracy_percent: top-1.
-        validation_accuracy_percent: top-1 on the validation samples; None without any.
+        calibration_accuracy_percent: top-1 on the calibration samples; None without any.
     """
 
     exit: int
@@ -39,7 +42,7 @@ class AnytimeRow:
     lazy_macs: int
     parameters: int
     accuracy_percent: float
-    validation_accuracy_percent: float | None = None
+    calibration_accuracy_percent: float | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,45 +50,54 @@ class BudgetRow:
     """Every sample leaving at the first exit that is sure enough.
 
     Attributes:
-        p: the budget's parameter, see `exit_fractions`.
+        p: the budget's parameter, see `exit_fractions`; None of thresholds that have none.
         mean_macs: multiply-accumulates per sample, the papers' convention, rounded.
         mean_lazy_macs: those that staged execution really computes, rounded.
         accuracy_percent: top-1.
         shares: `(exits,)`, the fraction of samples that left at each exit.
         thresholds: `(exits - 1,)`, float32 confidences.
-        validation_accuracy_percent, validation_mean_macs: the same on the validation samples, to
-            choose a budget by; without their labels, the percentage that the last exit says too.
+        calibration_accuracy_percent, calibration_mean_macs, calibration_shares: the same on the
+            calibration samples, to choose a budget by; without their labels, the percentage that
+            the last exit says too.
     """
 
-    p: float
+    p: float | None
     mean_macs: int
     mean_lazy_macs: int
     accuracy_percent: float
     shares: tuple[float, ...]
     thresholds: tuple[np.float32, ...]
-    validation_accuracy_percent: float | None = None
-    validation_mean_macs: int | None = None
+    calibration_accuracy_percent: float | None = None
+    calibration_mean_macs: int | None = None
+    calibration_shares: tuple[float, ...] | None = None
 
 
-def confidences_of_exits(logits, measure="max_probability"):
+def confidences_of_exits(logits, measure="max_probability", temperatures=None):
     """Confidence of each exit in each sample, float32 `(exits, samples)`.
 
     Args:
         logits: `(exits, samples, classes)`.
         measure: see `confidence_scores`.
+        temperatures: `(exits,)`, what the logits are divided by; None for 1.
     """
+    scales = [None] * len(logits) if temperatures is None else inverse(temperatures)
     # Exit by exit: at 1,000 classes the probabilities of all exits at once are gigabytes.
-    return np.stack([np.asarray(confidence_scores(exit, measure)) for exit in logits])
+    return np.stack(
+        [
+            np.asarray(confidence_scores(exit if scale is None else exit * scale, measure))
+            for exit, scale in zip(logits, scales, strict=True)
+        ]
+    )
 
 
-def anytime(logits, labels, costs, *, validation_logits=None, validation_labels=None):
+def anytime(logits, labels, costs, *, calibration_logits=None, calibration_labels=None):
     """The accuracy and cost of each exit when it answers every sample.
 
     Args:
         logits: float `(exits, samples, classes)`.
         labels: integers `(samples,)`.
         costs: one row per exit with `.macs`, `.lazy_macs` and `.parameters`.
-        validation_logits, validation_labels: see `budgeted`.
+        calibration_logits, calibration_labels: see `at_thresholds`.
 
     Returns:
         A list of `AnytimeRow`, one per exit.
@@ -97,10 +109,9 @@ def anytime(logits, labels, costs, *, validation_logits=None, validation_labels=
     check_logits("logits", logits)
     check_labels(labels, logits)
     _check_costs(costs, logits)
-    validated = [None] * len(logits)
-    if validation_logits is not None:
-        right = _right_in_validation(validation_logits, validation_labels)
-        validated = list(map(percent, right))
+    calibrated = [None] * len(logits)
+    if calibration_logits is not None:
+        calibrated = list(map(percent, right_by_labels(calibration_logits, calibration_labels)))
     return [
         AnytimeRow(
             exit=number,
@@ -108,12 +119,157 @@ def anytime(logits, labels, costs, *, validation_logits=None, validation_labels=
             lazy_macs=cost.lazy_macs,
             parameters=cost.parameters,
             accuracy_percent=percent(exit_logits.argmax(axis=-1) == labels),
-            validation_accuracy_percent=validation_percent,
+            calibration_accuracy_percent=calibration_percent,
         )
-        for number, (exit_logits, cost, validation_percent) in enumerate(
-            zip(logits, costs, validated, strict=True), start=1
+        for number, (exit_logits, cost, calibration_percent) in enumerate(
+            zip(logits, costs, calibrated, strict=True), start=1
         )
     ]
+
+
+def sweep(logits, measure="max_probability", temperatures=None):
+    """The papers' thresholds: those of each budget `p` = 1/20, 2/20, …, 39/20.
+
+    All budgets of a network with one exit are the same: it has one, of `p` = 1.
+
+    Args:
+        logits: float `(exits, samples, classes)`.
+        measure, temperatures: see `confidences_of_exits`.
+
+    Returns:
+        Dictionary from p to `(exits - 1,)`.
+    """
+    confidences = confidences_of_exits(logits, measure, temperatures)
+    num_exits = len(confidences)
+    return {
+        p: thresholds_for_budget(confidences, exit_fractions(p, num_exits))
+        for p in (BUDGETS if num_exits > 1 else (1.0,))
+    }
+
+
+def searched(logits, labels, costs, measure="max_probability", temperatures=None):
+    """Thresholds that are searched jointly, never worse on these samples than the sweep's.
+
+    Args:
+        logits: float `(exits, samples, classes)`.
+        labels: integers `(samples,)`; None where they are not known: what the last exit says counts
+            as right then.
+        costs: one row per exit with `.macs`.
+        measure, temperatures: see `confidences_of_exits`.
+
+    Returns:
+        List of float32 `(exits - 1,)`, from the cheapest to the dearest.
+    """
+    starts = list(sweep(logits, measure, temperatures).values())
+    if len(logits) == 1:
+        return starts
+    return search_thresholds(
+        confidences_of_exits(logits, measure, temperatures),
+        right_by_labels(logits, labels),
+        [cost.macs for cost in costs],
+        starts,
+    )
+
+
+def nested_from_safest(budgets):
+    """A family in which what leaves at one member's exits leaves no later at the next's.
+
+    Args:
+        budgets: what `sweep` gave.
+
+    Returns:
+        List of `(p, thresholds)`, from the safest to the cheapest.
+    """
+    rising = np.maximum.accumulate([budgets[p] for p in sorted(budgets)], axis=0)
+    return list(zip(sorted(budgets), rising, strict=True))[::-1]
+
+
+def loss_counts(logits, labels, thresholds, measure="max_probability", temperatures=None):
+    """How the answers of early exit differ from the last exit's, `LossCounts`.
+
+    Args:
+        logits: float `(exits, samples, classes)`.
+        labels: integers `(samples,)`; None where they are not known.
+        thresholds: see `choose_exits`.
+        measure, temperatures: see `confidences_of_exits`.
+    """
+    exits = choose_exits(confidences_of_exits(logits, measure, temperatures), thresholds)
+    predicted = logits.argmax(axis=-1)
+    answer, last = of_exits(predicted, exits), predicted[-1]
+    spoiled = mended = None
+    if labels is not None:
+        spoiled = int(np.count_nonzero((answer != labels) & (last == labels)))
+        mended = int(np.count_nonzero((answer == labels) & (last != labels)))
+    return LossCounts(len(exits), spoiled, mended, int(np.count_nonzero(answer != last)))
+
+
+def at_thresholds(
+    family,
+    calibration_logits,
+    test_logits,
+    test_labels,
+    costs,
+    measure="max_probability",
+    *,
+    calibration_labels=None,
+    temperatures=None,
+):
+    """What thresholds give: on calibration samples, to choose some by, and on test samples.
+
+    Args:
+        family: list of `(p, thresholds)`, p None of those that have none.
+        calibration_logits: float `(exits, samples, classes)`.
+        test_logits: float `(exits, samples, classes)`, of other samples.
+        test_labels: integers `(samples,)`.
+        costs: one row per exit with `.macs` and `.lazy_macs`.
+        measure, temperatures: see `confidences_of_exits`.
+        calibration_labels: integers, a class for each calibration sample; None where they are not
+            known: what the last exit says counts as right then.
+
+    Returns:
+        A list of `BudgetRow`, in the order of `family`.
+
+    Raises:
+        InputError: unknown `measure`, shapes that do not fit together, labels that are no
+            class, logits that are not finite.
+    """
+    check_logits("calibration_logits", calibration_logits)
+    check_logits("test_logits", test_logits)
+    check_labels(test_labels, test_logits)
+    _check_costs(costs, test_logits)
+    if calibration_logits.shape[::2] != test_logits.shape[::2]:
+        raise InputError(
+            "`calibration_logits` must have the exits and classes of `test_logits`. "
+            f"Received: shapes {calibration_logits.shape} and {test_logits.shape}."
+        )
+    calibration_confidences = confidences_of_exits(calibration_logits, measure, temperatures)
+    test_confidences = confidences_of_exits(test_logits, measure, temperatures)
+    right = right_by_labels(test_logits, test_labels)
+    calibration_right = right_by_labels(calibration_logits, calibration_labels)
+    macs = np.array([cost.macs for cost in costs], "float64")
+    lazy_macs = np.array([cost.lazy_macs for cost in costs], "float64")
+    rows = []
+    for p, thresholds in family:
+        exits, shares = exits_and_shares(test_confidences, thresholds)
+        calibration_exits, calibration_shares = exits_and_shares(
+            calibration_confidences, thresholds
+        )
+        rows.append(
+            BudgetRow(
+                p=p,
+                mean_macs=round(float(shares @ macs)),
+                mean_lazy_macs=round(float(shares @ lazy_macs)),
+                accuracy_percent=percent(of_exits(right, exits)),
+                shares=tuple(shares.tolist()),
+                thresholds=tuple(thresholds),
+                calibration_accuracy_percent=percent(
+                    of_exits(calibration_right, calibration_exits)
+                ),
+                calibration_mean_macs=round(float(calibration_shares @ macs)),
+                calibration_shares=tuple(calibration_shares.tolist()),
+            )
+        )
+    return rows
 
 
 def budgeted(
@@ -124,85 +280,59 @@ def budgeted(
     measure="max_probability",
     *,
     validation_labels=None,
+    calibration_logits=None,
+    calibration_labels=None,
+    temperatures=None,
 ):
-    """The accuracy and mean cost at each budget `p` = 1/20, 2/20, …, 39/20.
+    """The accuracy and mean cost at each budget of `sweep`.
 
-    Thresholds come from the validation samples, and so do the two numbers that a budget is chosen
-    by; everything else is measured on the test samples. All budgets of a network with one exit are
-    the same: it has one row, of `p` = 1.
+    Thresholds come from the validation samples, the two numbers that a budget is chosen by from
+    the calibration samples, and everything else is measured on the test samples.
 
     Args:
         validation_logits: float `(exits, samples, classes)`.
-        test_logits: float `(exits, samples, classes)`, of other samples.
-        test_labels: integers `(samples,)`.
-        costs: one row per exit with `.macs` and `.lazy_macs`.
-        measure: see `confidence_scores`.
-        validation_labels: integers, a class for each validation sample; None where they are not
-            known: what the last exit says counts as right then.
+        test_logits, test_labels, costs, measure, temperatures: see `at_thresholds`.
+        validation_labels: see `calibration_labels`.
+        calibration_logits, calibration_labels: see `at_thresholds`; without logits, the validation
+            samples are the calibration samples too.
 
     Returns:
         A list of `BudgetRow`, one per `p`, in order.
 
     Raises:
-        InputError: unknown `measure`, shapes that do not fit together, labels that are no
-            class, logits that are not finite.
+        InputError: what `at_thresholds` refuses.
     """
     check_logits("validation_logits", validation_logits)
-    check_logits("test_logits", test_logits)
-    check_labels(test_labels, test_logits)
-    _check_costs(costs, test_logits)
-    num_exits, num_samples, _ = test_logits.shape
-    if validation_logits.shape[::2] != test_logits.shape[::2]:
-        raise InputError(
-            "`validation_logits` must have the exits and classes of `test_logits`. "
-            f"Received: shapes {validation_logits.shape} and {test_logits.shape}."
-        )
-    validation_confidences = confidences_of_exits(validation_logits, measure)
-    test_confidences = confidences_of_exits(test_logits, measure)
-    right = test_logits.argmax(axis=-1) == test_labels
-    right_in_validation = _right_in_validation(validation_logits, validation_labels)
-    macs = np.array([cost.macs for cost in costs], "float64")
-    lazy_macs = np.array([cost.lazy_macs for cost in costs], "float64")
-
-    rows = []
-    for p in BUDGETS if num_exits > 1 else (1.0,):
-        fractions = exit_fractions(p, num_exits)
-        thresholds = thresholds_for_budget(validation_confidences, fractions)
-        exits, shares = exits_and_shares(test_confidences, thresholds)
-        validation_exits, validation_shares = exits_and_shares(validation_confidences, thresholds)
-        rows.append(
-            BudgetRow(
-                p=p,
-                mean_macs=round(float(shares @ macs)),
-                mean_lazy_macs=round(float(shares @ lazy_macs)),
-                accuracy_percent=percent(right[exits - 1, np.arange(num_samples)]),
-                shares=tuple(shares.tolist()),
-                thresholds=tuple(thresholds),
-                validation_accuracy_percent=percent(
-                    right_in_validation[validation_exits - 1, np.arange(len(validation_exits))]
-                ),
-                validation_mean_macs=round(float(validation_shares @ macs)),
-            )
-        )
-    return rows
+    if calibration_logits is None:
+        calibration_logits, calibration_labels = validation_logits, validation_labels
+    return at_thresholds(
+        sweep(validation_logits, measure, temperatures).items(),
+        calibration_logits,
+        test_logits,
+        test_labels,
+        costs,
+        measure,
+        calibration_labels=calibration_labels,
+        temperatures=temperatures,
+    )
 
 
 def cheapest_budget(budget_rows, accuracy_percent):
     """The cheapest budget that is at least this accurate, else the most accurate one.
 
-    Both by the validation samples.
+    Both by the calibration samples.
 
     Args:
         budget_rows: what `budgeted` gave.
-        accuracy_percent: the accuracy wanted on the validation samples.
+        accuracy_percent: the accuracy wanted on the calibration samples.
 
     Returns:
         One of the rows.
     """
-    accurate = [row for row in budget_rows if row.validation_accuracy_percent >= accuracy_percent]
+    accurate = [row for row in budget_rows if row.calibration_accuracy_percent >= accuracy_percent]
     if accurate:
-        return min(accurate, key=lambda row: row.validation_mean_macs)
-    return max(budget_rows, key=lambda row: row.validation_accuracy_percent)
+        return min(accurate, key=lambda row: row.calibration_mean_macs)
+    return max(budget_rows, key=lambda row: row.calibration_accuracy_percent)
 
 
 def exits_and_shares(confidences, thresholds):
@@ -218,7 +348,12 @@ def exits_and_shares(confidences, thresholds):
     return exits, np.bincount(exits - 1, minlength=len(confidences)) / len(exits)
 
 
-def _right_in_validation(logits, labels):
+def of_exits(values, exits):
+    """Of values `(exits, samples)`, those of the exit of each sample, counted from 1."""
+    return values[exits - 1, np.arange(len(exits))]
+
+
+def right_by_labels(logits, labels):
     """Whether each exit is right, bool `(exits, samples)`; by the last one without labels."""
     predicted = logits.argmax(axis=-1)
     if labels is None:

@@ -6,6 +6,23 @@ from tf_adaptive.errors import InputError
 from tf_adaptive.graph.calls import is_functional
 
 
+def with_exits(model, numbers):
+    """A model with some of its exits on, and nothing that only the others need.
+
+    Args:
+        model: functional `keras.Model` with K exits.
+        numbers: those of the exits to keep, from 1, rising.
+
+    Returns:
+        A functional `keras.Model` that shares the layers; `model` itself where all are kept.
+    """
+    exits = keras.tree.flatten(model.output)
+    if len(numbers) == len(exits):
+        return model
+    kept = [exits[number - 1] for number in numbers]
+    return keras.Model(model.input, kept, name=model.name)
+
+
 def exit_tensors(model, *, least=1):
     """The exits of a functional model, cheapest first, checked.
 

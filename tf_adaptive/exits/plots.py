@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from tf_adaptive.exits.calibration import reliability
 from tf_adaptive.extras import lazily
 from tf_adaptive.reports.figure_names import drawable
 from tf_adaptive.reports.figures import (
@@ -24,11 +25,13 @@ mpl_patheffects = lazily("matplotlib.patheffects", extra="report")
 mpl_ticker = lazily("matplotlib.ticker", extra="report")
 
 _MACS_LABEL = "MACs per image (millions)"
+# The accuracy of fewer images says nothing.
+_FEWEST_IN_A_BIN = 10
 # Where the number of an exit stands.
 _BELOW = {"offset": (0, -6), "ha": "center"}
 
 
-def accuracy_against_macs(anytime_rows, budget_rows, static=(), static_line=()):
+def accuracy_against_macs(anytime_rows, budget_rows, static=(), static_line=(), optimal=()):
     """Accuracy of the single exits and of the budgets against MACs per image.
 
     Args:
@@ -36,6 +39,7 @@ def accuracy_against_macs(anytime_rows, budget_rows, static=(), static_line=()):
         budget_rows: what `evaluation.budgeted` gave.
         static: networks with one exit to show beside them, `(name, macs, accuracy_percent)` each.
         static_line: those of them that are joined by a line, in its order.
+        optimal: rows as `budget_rows`, of thresholds that were searched jointly.
 
     Returns:
         A `matplotlib.figure.Figure`.
@@ -51,6 +55,16 @@ def accuracy_against_macs(anytime_rows, budget_rows, static=(), static_line=()):
         label="budgeted: each image leaves when its exit is sure",
         zorder=3,
     )
+    if optimal:
+        axes.plot(
+            [row.mean_macs / 1e6 for row in optimal],
+            [row.accuracy_percent for row in optimal],
+            color=OKABE_ITO[3],
+            linewidth=1.5,
+            linestyle=":",
+            label="the same, thresholds searched jointly",
+            zorder=4,
+        )
     axes.plot(
         [row.macs / 1e6 for row in anytime_rows],
         [row.accuracy_percent for row in anytime_rows],
@@ -213,6 +227,59 @@ def accuracy_of_runs(runs):
             label=f"{label}, anytime",
         )
     finish_accuracy_axes(figure, axes, _MACS_LABEL, legend_columns=2)
+    return figure
+
+
+def reliability_diagrams(logits, labels, rows):
+    """Accuracy against confidence in bins, a panel for each exit, with its temperature and without.
+
+    Args:
+        logits: float `(exits, samples, classes)`.
+        labels: integers `(samples,)`.
+        rows: what `calibration_rows` gave.
+
+    Returns:
+        A `matplotlib.figure.Figure`.
+    """
+    columns = min(len(rows), 4)
+    lines = -(-len(rows) // columns)
+    figure = mpl_figure.Figure(figsize=(3.2 * columns, 3.4 * lines + 0.8), layout="constrained")
+    panels = figure.subplots(lines, columns, squeeze=False).ravel()
+    for axes, row, exit_logits in zip(panels, rows, logits, strict=False):
+        right = exit_logits.argmax(axis=-1) == labels
+        axes.plot([0, 100], [0, 100], color="0.75", linewidth=1.2, label="confidence = accuracy")
+        for temperature, words, colour, marker in (
+            (1.0, "without", VERMILION, "s"),
+            (row.temperature, "with its temperature", BLUE, "o"),
+        ):
+            counts, confidence, accuracy = reliability(exit_logits / temperature, right)
+            accuracy[counts < _FEWEST_IN_A_BIN] = np.nan
+            axes.plot(
+                100 * confidence,
+                100 * accuracy,
+                color=colour,
+                marker=marker,
+                markersize=5,
+                linewidth=1.2,
+                label=words,
+            )
+        axes.set_title(
+            f"exit {row.exit}: T = {row.temperature:.2f}\n"
+            f"ECE {row.ece_percent_before:.1f} → {row.ece_percent:.1f} %",
+            fontsize=TEXT_SIZE,
+        )
+        axes.set_xlabel("confidence (%)", fontsize=TEXT_SIZE)
+        axes.grid(color="0.9", linewidth=0.8)
+        bare(axes)
+    for axes in panels[len(rows) :]:
+        axes.set_axis_off()
+    for axes in panels[::columns]:
+        axes.set_ylabel("accuracy (%)", fontsize=TEXT_SIZE)
+    handles, words = panels[0].get_legend_handles_labels()
+    figure.legend(
+        handles, words, loc="outside upper center", ncols=3, fontsize=TEXT_SIZE, frameon=False
+    )
+    figure.supxlabel(f"bins of {_FEWEST_IN_A_BIN} test images and more", fontsize=TEXT_SIZE)
     return figure
 
 

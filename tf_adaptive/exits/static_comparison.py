@@ -60,7 +60,9 @@ class Comparison:
         return self.adaptive.accuracy_percent - self.static.accuracy_percent
 
 
-def adaptive_curve(test_logits, test_labels, costs, budget_rows, measure="max_probability"):
+def adaptive_curve(
+    test_logits, test_labels, costs, budget_rows, measure="max_probability", temperatures=None
+):
     """What a network with several exits can do, by cost.
 
     Args:
@@ -68,13 +70,13 @@ def adaptive_curve(test_logits, test_labels, costs, budget_rows, measure="max_pr
         test_labels: integers `(samples,)`.
         costs: one row per exit with `.macs`.
         budget_rows: what `evaluation.budgeted` gave, whose thresholds are from other images.
-        measure: confidence of `confidence_scores`, that of `budget_rows`.
+        measure, temperatures: see `confidences_of_exits`, those of `budget_rows`.
 
     Returns:
         List of `Classified` in order of cost: all images at the first exit, each budget, all
         images at the last exit.
     """
-    confidences = confidences_of_exits(test_logits, measure)
+    confidences = confidences_of_exits(test_logits, measure, temperatures)
     right = test_logits.argmax(axis=-1) == test_labels
     samples = np.arange(len(test_labels))
     points = [

@@ -1,11 +1,16 @@
 """When a sample leaves: confidence scores, and the thresholds that meet a budget."""
 
+import warnings
+
 import keras
 import numpy as np
 
 from tf_adaptive.errors import InputError, check_choice
 
 MEASURES = ("max_probability", "entropy", "margin")
+
+# The threshold of an exit that is off. 1.0 is not: a softmax of [100, 0] is exactly that.
+NEVER = np.float32(np.inf)
 
 
 def confidence_scores(logits, measure="max_probability"):
@@ -91,17 +96,17 @@ def thresholds_for_budget(confidences, fractions):
     Exit by exit, among the samples not yet gone and in order of falling confidence, the
     threshold is the confidence of the floor(N · q_k)-th, N counting all samples, and every
     remaining sample at or above it leaves (Huang et al. 2018). Where that count is 0, or more
-    than remain, nobody leaves and the threshold is 1.0. Find thresholds on validation samples,
-    never on those they are judged on.
+    than remain, nobody leaves and the threshold is infinite. Where more samples than asked for
+    have a confidence of exactly 1.0, all of them leave, with a warning. Find thresholds on
+    validation samples, never on those they are judged on.
 
     Args:
         confidences: `(exits, samples)`, floats in [0, 1], cheapest exit first.
         fractions: q, `(exits,)`, not negative, summing to 1, as `exit_fractions` gives them.
 
     Returns:
-        Thresholds `(exits - 1,)` in [0, 1] of the dtype of `confidences`; the last exit takes
-        the rest. Where 1.0 says "nobody", a confidence that was rounded to exactly 1.0 still
-        passes it when the thresholds are applied.
+        Thresholds `(exits - 1,)` in [0, 1] or infinite, of the dtype of `confidences`; the last
+        exit takes the rest.
 
     Raises:
         InputError: wrong shape, NaN, a confidence outside [0, 1], or bad fractions.
@@ -130,13 +135,19 @@ def thresholds_for_budget(confidences, fractions):
             f"Received: fractions={fractions.tolist()}."
         )
 
-    thresholds = np.ones(num_exits - 1, confidences.dtype)
+    thresholds = np.full(num_exits - 1, NEVER, confidences.dtype)
     remaining = np.ones(num_samples, bool)
     for k in range(num_exits - 1):
         count = int(np.floor(num_samples * fractions[k]))
         candidates = confidences[k, remaining]
         if 0 < count <= candidates.size:
             thresholds[k] = np.partition(candidates, -count)[-count]
+            if thresholds[k] == 1 and np.count_nonzero(candidates == 1) > count:
+                warnings.warn(
+                    f"exit {k + 1} has a confidence of 1.0 in more images than were to leave "
+                    "there; all of them do",
+                    stacklevel=2,
+                )
             remaining &= confidences[k] < thresholds[k]
     return thresholds
 
@@ -148,7 +159,7 @@ def choose_exits(confidences, thresholds):
 
     Args:
         confidences: `(exits, samples)`, floats in [0, 1]; the last exit's are not looked at.
-        thresholds: `(exits - 1,)`, in [0, 1].
+        thresholds: see `check_thresholds`.
 
     Returns:
         An int64 array `(samples,)` of exits, counted from 1.
@@ -171,12 +182,15 @@ def check_thresholds(thresholds, num_exits):
     """Gives `thresholds` back as a float32 array `(num_exits - 1,)`, or refuses them.
 
     Args:
-        thresholds: a sequence of `num_exits - 1` numbers in [0, 1].
+        thresholds: a sequence of `num_exits - 1` numbers in [0, 1]; None, or `NEVER`, for an exit
+            that is off.
         num_exits: K.
 
     Raises:
         InputError: wrong length, not numbers, NaN, or a value outside [0, 1].
     """
+    if isinstance(thresholds, list | tuple):
+        thresholds = [NEVER if threshold is None else threshold for threshold in thresholds]
     values = _as_floats("thresholds", thresholds)
     if values.shape != (num_exits - 1,):
         raise InputError(
@@ -184,9 +198,10 @@ def check_thresholds(thresholds, num_exits):
             f"exits but the last. Received: shape={values.shape}."
         )
     # Written so that NaN, which compares false with everything, is refused too.
-    if not np.all((values >= 0) & (values <= 1)):
+    if not np.all((values >= 0) & (values <= 1) | (values == NEVER)):
         raise InputError(
-            f"`thresholds` must be numbers in [0, 1]. Received: thresholds={values.tolist()}."
+            "`thresholds` must be numbers in [0, 1], or None for an exit that is off. "
+            f"Received: thresholds={values.tolist()}."
         )
     return values.astype("float32")
 

@@ -1,5 +1,6 @@
 """What every program does around its `main`: flags, and errors in one line."""
 
+import gc
 import re
 import sys
 import warnings
@@ -60,6 +61,8 @@ def run(main, *, needs=(), takes_arguments=False):
             _stop(reason, _MACHINE_STATUS)
 
     _running["module"] = sys.modules[main.__module__]
+    # What has been imported stays: the garbage collector need not look through it.
+    gc.freeze()
     app.run(run_main, flags_parser=_parse_flags)
 
 
@@ -76,12 +79,13 @@ def fill_unset(**values):
             flags.FLAGS[name].value = value
 
 
-def numbers(flag, kind=float):
+def numbers(flag, kind=float, *, none=None):
     """The numbers of a list flag, None when it is unset.
 
     Args:
         flag: what `flags.DEFINE_list` gave.
         kind: float or int.
+        none: a word among them that stands for None.
 
     Raises:
         InputError: an entry is no number of that kind.
@@ -89,7 +93,7 @@ def numbers(flag, kind=float):
     if flag.value is None:
         return None
     try:
-        return [kind(entry) for entry in flag.value]
+        return [None if entry == none else kind(entry) for entry in flag.value]
     except ValueError:
         raise InputError(
             f"`{flag.name}` must be {'whole ' if kind is int else ''}numbers with commas between. "

@@ -40,9 +40,11 @@ def load_run_dataset(config, *, data_dir=None):
     dataset = load_dataset(
         config["dataset"],
         data_dir=data_dir or config["data_dir"],
-        # Settings of former versions lack both.
+        # Settings of former versions lack these.
         evaluation_split=config.get("evaluation_split"),
         picture_reading=config.get("picture_reading", AS_STORED),
+        # Runs of former versions trained on all that was not held out to validate.
+        calibration_size=config.get("calibration_size", 0),
         **{name: config[name] for name in _SIZES},
     )
     if "image_shape" not in config:
@@ -60,6 +62,7 @@ def settings_of_data(config):
     """
     settings = {name: config[name] for name in _SETTINGS}
     settings["picture_reading"] = config.get("picture_reading", AS_STORED)
+    settings["calibration_size"] = config.get("calibration_size", 0)
     more = ("evaluation_split", "model", "preset", "prune_to")
     return settings | {name: config.get(name) for name in more}
 

@@ -46,6 +46,10 @@ _SETTINGS = {
     "dataset": (is_text, "text"),
     **dict.fromkeys(("data_dir", "evaluation_split", "model", "preset"), _TEXT_OR_NONE),
     **dict.fromkeys(("image_size", "train_size", "validation_size"), _SIZE),
+    "calibration_size": (
+        or_none(lambda value: is_whole(value, least=0)),
+        "a whole number from 0 on, or null",
+    ),
     "prune_to": (
         or_none(lambda value: is_number(value) and 0 < value < 1),
         "a number between 0 and 1, or null",
@@ -146,6 +150,9 @@ def check_resumed_run(run_dir, config, *, may_differ=()):
     run_dir = pathlib.Path(run_dir)
     stored = _read_unfinished(run_dir, "run_dir")
     stored.pop("versions", None)
+    if "calibration_size" in config:
+        # Runs of former versions trained on all that was not held out to validate.
+        stored.setdefault("calibration_size", 0)
     config = json.loads(json.dumps(config))
     for name in [*stored, *(name for name in config if name not in stored)]:
         before, now = (settings.get(name, "nothing") for settings in (stored, config))

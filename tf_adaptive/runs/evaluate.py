@@ -1,11 +1,14 @@
 """What a network reaches, and the report that training and evaluation both end with."""
 
 import pathlib
+import tempfile
 
 import numpy as np
 
 from tf_adaptive.errors import InputError, check_choice, check_whole
 from tf_adaptive.exits.costs import profile
+from tf_adaptive.exits.latency import latency_rows
+from tf_adaptive.exits.operating_point import OperatingPoint, check_no_operating_point
 from tf_adaptive.exits.report import evaluate_exits
 from tf_adaptive.exits.static_comparison import (
     WITHIN_NOISE,
@@ -17,6 +20,7 @@ from tf_adaptive.exits.thresholds import MEASURES
 from tf_adaptive.files import UNFINISHED
 from tf_adaptive.models.drnet import is_routed
 from tf_adaptive.programs.progress_bar import with_bar
+from tf_adaptive.reports.files import put_in_place
 from tf_adaptive.reports.logits import accuracy_interval, collect_logits
 from tf_adaptive.routing.costs import branch_costs
 from tf_adaptive.routing.report import evaluate_routing
@@ -24,14 +28,15 @@ from tf_adaptive.runs.dataset import load_run_dataset
 from tf_adaptive.runs.directory import load_finished_run
 from tf_adaptive.runs.latency_report import (
     LATENCY_FIGURE,
-    LATENCY_TABLE,
     report_latency,
     timed_exits,
     timed_static,
 )
+from tf_adaptive.runs.own_pictures import own_pictures
 from tf_adaptive.runs.routing_report import print_routing_report
 from tf_adaptive.runs.sparsity_report import report_sparsity
 from tf_adaptive.runs.static_report import COMPARISON_TABLE, VERDICT_FILE, report_static_runs
+from tf_adaptive.runs.tables import LATENCY_TABLE, read_csv, read_report
 
 
 def report_run(
@@ -41,7 +46,11 @@ def report_run(
     batch_size=256,
     data_dir=None,
     static_runs=(),
-    latency=False,
+    latency=None,
+    latency_csv=None,
+    runs_in_litert=None,
+    calibrate_on=None,
+    other_runs=(),
 ):
     """Evaluates a finished run, writes its `report/` and prints what it reached.
 
@@ -55,7 +64,15 @@ def report_run(
         data_dir: where TFDS keeps data sets; None for where the run had them.
         static_runs: directories of finished runs of networks with one exit on the same data, which
             early exit is compared with.
-        latency: whether times are measured too; those of a DRNet are in its report anyway.
+        latency: `Latency`, how times are measured too; None for not at all. Those of a DRNet are in
+            its report anyway.
+        latency_csv: a table of times that were measured elsewhere, see `latency_rows`.
+        runs_in_litert: what runs a network in LiteRT, `savedmodels.tflite.timing.runs_in_litert`,
+            where `latency` asks for that.
+        calibrate_on: "folder:PATH" of pictures to choose thresholds on, in place of the calibration
+            images; see `own_pictures`. A DRNet has none.
+        other_runs: directories of runs of networks with exits on the same data, whose reports'
+            budgets `report.html` shows too.
 
     Raises:
         InputError: the run is not finished or damaged, its data cannot be had, an unknown
@@ -63,6 +80,7 @@ def report_run(
     """
     check_choice("measure", measure, MEASURES)
     check_whole("batch_size", batch_size, least=1)
+    _check_latency(latency, latency_csv, static_runs)
     config, model = load_finished_run(run_dir)
     dataset = load_run_dataset(config, data_dir=data_dir)
     if static_runs and (is_routed(model) or len(model.outputs) == 1):
@@ -74,6 +92,8 @@ def report_run(
         _load_static_run(static_run, config, dataset, data_dir=data_dir)
         for static_run in static_runs
     ]
+    if calibrate_on is not None and is_routed(model):
+        check_no_operating_point(calibrate_on=calibrate_on)
     if is_routed(model):
         _report_routing(run_dir, model, dataset, batch_size=batch_size)
     else:
@@ -85,6 +105,10 @@ def report_run(
             batch_size=batch_size,
             static=_names(static_runs, static),
             latency=latency,
+            latency_csv=latency_csv,
+            runs_in_litert=runs_in_litert,
+            calibrate_on=calibrate_on,
+            other_runs=[_budget_points(other) for other in other_runs],
         )
     if config.get("prune_to") is not None:
         report_sparsity(run_dir, model)
@@ -112,7 +136,7 @@ def report_if_finished(run_dir, *, resume):
     return True
 
 
-def evaluate(model, dataset, *, measure="max_probability", batch_size=256):
+def evaluate(model, dataset, *, measure="max_probability", batch_size=256, calibrate_on=None):
     """What a network reaches on a data set: at each exit and budget, or resolution.
 
     Args:
@@ -120,6 +144,7 @@ def evaluate(model, dataset, *, measure="max_probability", batch_size=256):
         dataset: `ImageDataset`, whose images the model takes.
         measure: confidence of `confidence_scores`; a DRNet has none.
         batch_size: images in a batch.
+        calibrate_on: see `report_run`.
 
     Returns:
         `ExitReport` or `RoutingReport`; `.write(folder)` writes its tables and figures.
@@ -142,7 +167,15 @@ def evaluate(model, dataset, *, measure="max_probability", batch_size=256):
 
     if is_routed(model):
         return evaluate_routing(model, dataset, batch_size=batch_size, shown=shown)
-    return evaluate_exits(model, dataset, measure=measure, batch_size=batch_size, shown=shown)
+    pictures = None if calibrate_on is None else own_pictures(calibrate_on, dataset, batch_size)
+    return evaluate_exits(
+        model,
+        dataset,
+        measure=measure,
+        batch_size=batch_size,
+        shown=shown,
+        own_pictures=pictures,
+    )
 
 
 def _report_routing(run_dir, model, dataset, *, batch_size):
@@ -154,14 +187,32 @@ def _report_routing(run_dir, model, dataset, *, batch_size):
     print(f"Tables and figures: {directory}")
 
 
-def _report_exits(run_dir, model, dataset, *, measure, batch_size, static, latency):
+def _report_exits(
+    run_dir,
+    model,
+    dataset,
+    *,
+    measure,
+    batch_size,
+    static,
+    latency,
+    latency_csv,
+    runs_in_litert,
+    calibrate_on,
+    other_runs,
+):
     """Evaluates a network with exits, writes its report and prints exits and a budget.
 
     Args:
         static: dictionary from a name to the `(model, dataset)` of a static network.
-        run_dir, measure, batch_size, latency: see `report_run`.
+        other_runs: see `report_page`.
+        run_dir, measure, batch_size, latency, latency_csv, runs_in_litert, calibrate_on: see
+            `report_run`.
     """
-    report = evaluate(model, dataset, measure=measure, batch_size=batch_size)
+    report = evaluate(
+        model, dataset, measure=measure, batch_size=batch_size, calibrate_on=calibrate_on
+    )
+    elsewhere = None if latency_csv is None else _times_elsewhere(latency_csv, report.anytime)
     classified = [
         _classify(name, *network, report.test_labels, batch_size)
         for name, network in static.items()
@@ -177,20 +228,68 @@ def _report_exits(run_dir, model, dataset, *, measure, batch_size, static, laten
         report_static_runs(
             directory, classified, _curve(report), report.anytime, report.budgets, near
         )
-    if latency:
-        timed = timed_exits(model, dataset, report.anytime, near, measure)
-        timed += [
-            timed_static(*network, network_classified)
-            for network, network_classified in zip(static.values(), classified, strict=True)
-        ]
-        report_latency(directory, timed)
+    if elsewhere is not None:
+        put_in_place(directory, {LATENCY_TABLE: elsewhere}, {})
+    if latency is not None:
+        point = OperatingPoint(
+            np.array(near.thresholds, "float32"), measure, "", report.temperatures
+        )
+        with tempfile.TemporaryDirectory() as folder:
+            runs = None
+            if latency.engine == "litert":
+                runs = runs_in_litert(model, point, dataset, folder, threads=latency.threads)
+            timed = timed_exits(model, dataset, report.anytime, point, near.accuracy_percent, runs)
+            timed += [
+                timed_static(*network, network_classified)
+                for network, network_classified in zip(static.values(), classified, strict=True)
+            ]
+            report_latency(directory, timed, latency)
+        elsewhere = read_csv(directory / LATENCY_TABLE)
+    if elsewhere is not None:
+        report.latencies = latency_rows(elsewhere, report.anytime)
+    if len(report.anytime) > 1 and (static or other_runs or report.latencies is not None):
+        points = [(each.name, each.macs, each.accuracy_percent) for each in classified]
+        report.write_page(directory, static=points, others=other_runs)
     what = "Tables and figures" if len(report.anytime) > 1 else "Tables"
     print(f"{what}: {directory}")
+
+
+def _budget_points(run_dir):
+    """The name of another run, and cost and accuracy of its report's budgets."""
+    table = read_report(run_dir, "budgeted")
+    points = [(int(row["mean_macs"]), float(row["accuracy_percent"])) for row in table]
+    return pathlib.Path(run_dir).resolve().name, points
+
+
+def _check_latency(latency, latency_csv, static_runs):
+    if latency is None:
+        return
+    if latency_csv is not None:
+        raise InputError("One of `latency` and `latency_csv` must be given. Received: both.")
+    if static_runs and latency.engine == "litert":
+        raise InputError(
+            "`latency` must have engine=tensorflow with `static_runs`, which are not converted. "
+            "Received: engine=litert."
+        )
+
+
+def _times_elsewhere(latency_csv, anytime_rows):
+    """The rows of a table of times, of this network."""
+    path = pathlib.Path(latency_csv)
+    if not path.is_file():
+        raise InputError(f"`latency_csv` must be a file. Received: {latency_csv}.")
+    table = read_csv(path)
+    latency_rows(table, anytime_rows)
+    return table
 
 
 def _print_exits(report):
     """Prints each exit and, of several, the budget near the last one's accuracy."""
     samples = len(report.test_labels)
+    counts = [f"{images:,} {split}" for split, images in report.sizes.items() if images]
+    print(f"\nImages: {', '.join(counts)}.")
+    if not report.sizes["calibration"]:
+        print("There are no calibration images: those of validation choose the thresholds too.")
     print(
         f"\n{'exit':>4} {'M MACs':>9} {'lazy':>9} {'M parameters':>13} {'test accuracy':>14}"
         f"   95 % interval, {samples:,} images"
@@ -215,13 +314,18 @@ def _print_exits(report):
         f"{100 * near.mean_macs / last.macs:.0f} % of the whole network's. Against the last "
         f"exit {comparison.difference_points:+.2f} points (95 % interval "
         f"{comparison.low_points:+.2f} to {comparison.high_points:+.2f}{noise}). Its thresholds "
-        "were chosen on the validation images."
+        f"were chosen on the {report.calibrated_on}."
     )
 
 
 def _curve(report):
     return adaptive_curve(
-        report.test_logits, report.test_labels, report.costs, report.budgets, report.measure
+        report.test_logits,
+        report.test_labels,
+        report.costs,
+        report.budgets,
+        report.measure,
+        report.temperatures,
     )
 
 

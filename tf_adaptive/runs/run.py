@@ -67,7 +67,7 @@ class Run:
 
     def report(self):
         """What its report says: `(rows, point)` of a DRNet, see `read_routing_report`; of a network
-        with exits `(anytime_rows, budget_rows, measure)`, see `read_exit_report`.
+        with exits `ExitRows`, see `read_exit_report`.
 
         Raises:
             InputError: the run has no report, or that of another network.
@@ -76,11 +76,13 @@ class Run:
             return read_routing_report(self.run_dir)
         return read_exit_report(self.run_dir, len(self.model.outputs))
 
-    def operating_point(self, *, budget_mmacs=None, accuracy_drop=None, thresholds=None):
+    def operating_point(self, *, method="sweep", latency_by="mean", **choice):
         """The thresholds that its report gives for a wish, or of a DRNet what its choice gives.
 
         Args:
-            budget_mmacs, accuracy_drop, thresholds: see `choose_operating_point`; a DRNet has none.
+            method, latency_by: see `choose_operating_point`.
+            **choice: `budget_mmacs`, `accuracy_drop`, `thresholds`, `risk`, `confidence` and
+                `latency_ms`, see `choose_operating_point`; a DRNet has none.
 
         Returns:
             `OperatingPoint` or `RoutingPoint`.
@@ -88,15 +90,10 @@ class Run:
         Raises:
             InputError: no report, or what `choose_operating_point` refuses.
         """
-        choice = {
-            "budget_mmacs": budget_mmacs,
-            "accuracy_drop": accuracy_drop,
-            "thresholds": thresholds,
-        }
         if self.routes:
             check_no_operating_point(**choice)
             return self.report()[1]
-        return choose_operating_point(*self.report(), **choice)
+        return choose_operating_point(self.report(), method=method, latency_by=latency_by, **choice)
 
     def executor(self, point=None, *, dtype=None):
         """The network as it is used, its batch norms folded.

@@ -1,11 +1,15 @@
 """The tables of a run's report, read."""
 
 import csv
+import dataclasses
 import pathlib
 
 from tf_adaptive.errors import InputError
 from tf_adaptive.exits import report as exits_report
+from tf_adaptive.exits.latency import latency_rows
 from tf_adaptive.routing import report as routing_report
+
+LATENCY_TABLE = "latency.csv"
 
 
 def read_report(run_dir, table):
@@ -20,8 +24,15 @@ def read_report(run_dir, table):
     """
     path = pathlib.Path(run_dir) / "report" / f"{table}.csv"
     if not path.is_file():
-        raise InputError(f"The run must have a report: run trainers.evaluate. Missing: {path}.")
-    with path.open(newline="") as file:
+        raise InputError(
+            f"The run must have a report of this version: run trainers.evaluate. Missing: {path}."
+        )
+    return read_csv(path)
+
+
+def read_csv(path):
+    """The rows of a table, a dictionary of texts each."""
+    with path.open(newline="", encoding="utf-8") as file:
         return list(csv.DictReader(file))
 
 
@@ -36,12 +47,19 @@ def read_exit_report(run_dir, num_exits):
         InputError: the run has no report, or that of another network.
     """
     anytime_table, budget_table = (read_report(run_dir, name) for name in ("anytime", "budgeted"))
+    more = []
+    if num_exits > 1:
+        more = [read_report(run_dir, name) for name in ("optimal", "promise")]
     if len(anytime_table) != num_exits:
         raise InputError(
             f"The report of the run must have a row for each exit of its network, {num_exits}: run "
             f"trainers.evaluate again. Received: {len(anytime_table)} rows."
         )
-    return exits_report.rows_of_tables(anytime_table, budget_table)
+    rows = exits_report.rows_of_tables(anytime_table, budget_table, *more)
+    if (pathlib.Path(run_dir) / "report" / LATENCY_TABLE).is_file():
+        times = read_csv(pathlib.Path(run_dir) / "report" / LATENCY_TABLE)
+        rows = dataclasses.replace(rows, latencies=latency_rows(times, rows.anytime))
+    return rows
 
 
 def read_routing_report(run_dir):

@@ -17,6 +17,11 @@ TRAIN_SIZE = flags.DEFINE_integer("train_size", None, "training images to use; a
 VALIDATION_SIZE = flags.DEFINE_integer(
     "validation_size", None, "images held out of training to validate with"
 )
+CALIBRATION_SIZE = flags.DEFINE_integer(
+    "calibration_size",
+    None,
+    "images held out of training to choose thresholds on; as many as for validation if unset",
+)
 EVALUATION_SPLIT = flags.DEFINE_string(
     "evaluation_split", None, "split of a TFDS set to test on; one with labels if unset"
 )
@@ -26,7 +31,10 @@ PICTURE_READING = flags.DEFINE_string(
     "as_seen: turned as the camera was held, white where seen through; or as_stored",
 )
 # What `load_dataset` takes beside a data set's name, by its arguments' names.
-OF_DATA = (DATA_DIR, IMAGE_SIZE, TRAIN_SIZE, VALIDATION_SIZE, EVALUATION_SPLIT, PICTURE_READING)
+OF_DATA = (
+    *(DATA_DIR, IMAGE_SIZE, TRAIN_SIZE, VALIDATION_SIZE, CALIBRATION_SIZE),
+    *(EVALUATION_SPLIT, PICTURE_READING),
+)
 RESUME = flags.DEFINE_bool("resume", False, "continue what was interrupted in --run_dir")
 SCHEDULE = flags.DEFINE_string("schedule", "multi_step", "multi_step or cosine")
 MOMENTUM = flags.DEFINE_float("momentum", 0.9, "momentum of SGD")

@@ -12,6 +12,7 @@ from tests.bounds import BFLOAT16, in_bits, relative_error, with_weights
 from tests.tiny_networks import tiny_collaborating, tiny_ranet
 from tf_adaptive.compression.folding import fold_batch_norm
 from tf_adaptive.data.preprocessing import Preprocessing
+from tf_adaptive.exits.calibration import inverse
 from tf_adaptive.exits.early_exit import EarlyExit
 from tf_adaptive.exits.evaluation import confidences_of_exits
 from tf_adaptive.exits.stages import split_stages
@@ -32,6 +33,18 @@ def run(finished_run):
     logits, _ = collect_logits(model, dataset.batches("test", 64))
     images = np.stack(dataset.pictures("test", range(dataset.sizes["test"])))
     return model, images, logits
+
+
+@pytest.fixture(scope="module")
+def description(served):
+    return json.loads((served / "exits/1" / EXTRA_ASSETS / DESCRIPTION_FILE).read_text())
+
+
+@pytest.fixture(scope="module")
+def scaled(run, description):
+    """The logits divided by the temperatures of their exits."""
+    *_, logits = run
+    return logits * inverse(description["temperatures"])[:, None, None]
 
 
 @pytest.fixture(scope="module")
@@ -69,8 +82,13 @@ def assert_close(actual, expected):
 
 def test_names(signatures):
     stages = [f"stage_{number}" for number in range(1, EXITS + 1)]
-    serving = ["serving_bytes", "serving_bytes_thresholds", "serving_default", "serving_thresholds"]
-    assert sorted(signatures) == ["all_exits", *serving, *stages]
+    serving = [
+        f"serving{encoded}{given}"
+        for encoded in ("", "_bytes")
+        for given in ("", "_thresholds", "_enabled_exits")
+    ]
+    serving[0] = "serving_default"
+    assert sorted(signatures) == sorted(["all_exits", *serving, *stages])
 
 
 @pytest.mark.parametrize("batch", BATCHES)
@@ -95,11 +113,10 @@ def test_stages_one_after_another_are_the_network(run, signatures, batch):
 
 
 @pytest.mark.parametrize("batch", [*BATCHES, None])
-def test_early_exit_is_the_offline_simulation(run, signatures, served, batch):
-    _, images, logits = run
-    logits = logits[:, :batch]
+def test_early_exit_is_the_offline_simulation(run, scaled, signatures, description, batch):
+    _, images, _ = run
+    logits = scaled[:, :batch]
     confidences = confidences_of_exits(logits) if batch != 0 else np.zeros((EXITS, 0), "float32")
-    description = json.loads((served / "exits/1" / EXTRA_ASSETS / DESCRIPTION_FILE).read_text())
     exits = choose_exits(confidences, description["thresholds"])
     if batch is None:
         assert len(set(exits)) > 1
@@ -114,10 +131,12 @@ def test_early_exit_is_the_offline_simulation(run, signatures, served, batch):
     assert answer["label"].numpy().tolist() == labels
 
 
-def test_each_image_leaves_at_its_own_thresholds(run, signatures):
-    _, images, logits = run
-    confidences = confidences_of_exits(logits)
-    own = np.random.default_rng(0).uniform(0.1, 0.4, (len(images), EXITS - 1)).astype("float32")
+def test_each_image_leaves_at_its_own_thresholds(run, scaled, signatures):
+    _, images, _ = run
+    confidences = confidences_of_exits(scaled)
+    lowest, highest = np.quantile(confidences[:-1], (0.1, 0.9), axis=1)
+    own = np.random.default_rng(0).uniform(lowest, highest, (len(images), EXITS - 1))
+    own = own.astype("float32")
     exits = [
         choose_exits(confidences[:, [sample]], own[sample])[0] for sample in range(len(images))
     ]
@@ -128,6 +147,26 @@ def test_each_image_leaves_at_its_own_thresholds(run, signatures):
     again = signatures["serving_bytes_thresholds"](encoded=encoded, thresholds=own)
     for name, value in answer.items():
         np.testing.assert_array_equal(again[name], value)
+
+
+def test_images_leave_at_the_exits_that_are_enabled(run, scaled, signatures, description):
+    _, images, _ = run
+    confidences = confidences_of_exits(scaled)
+    for enabled in ([1, 3], [2], [], [4, 1]):
+        thresholds = [
+            threshold if number in enabled else None
+            for number, threshold in enumerate(description["thresholds"], start=1)
+        ]
+        asked = np.broadcast_to(np.array(enabled, "int32"), (len(images), len(enabled)))
+        answer = signatures["serving_enabled_exits"](
+            images=tf.constant(images), enabled_exits=tf.constant(asked, tf.int32)
+        )
+        np.testing.assert_array_equal(answer["exit"], choose_exits(confidences, thresholds))
+    encoded = tf.constant([tf.io.encode_png(image).numpy() for image in images[:9]])
+    again = signatures["serving_bytes_enabled_exits"](
+        encoded=encoded, enabled_exits=tf.constant(asked[:9])
+    )
+    np.testing.assert_array_equal(again["exit"], answer["exit"][:9])
 
 
 @pytest.mark.parametrize("batch", BATCHES)

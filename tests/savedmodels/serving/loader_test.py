@@ -40,6 +40,7 @@ def inputs_of(signatures, name, batch):
         "images": images,
         "encoded": np.array([tf.io.encode_png(image).numpy() for image in images], object),
         "thresholds": rng.uniform(0, 1, (batch, 3)).astype("float32"),
+        "enabled_exits": rng.integers(1, 4, (batch, 2)).astype("int32"),
     }
     takes = signatures[name].structured_input_signature[1]
     return {key: made_up[key] for key in takes}

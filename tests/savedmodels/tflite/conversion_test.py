@@ -21,6 +21,7 @@ from tests.savedmodels.conftest import TEST_IMAGES
 from tests.trainers.programs import rows
 from tf_adaptive import MSDNet, fold_batch_norm
 from tf_adaptive.exits.evaluation import cheapest_budget
+from tf_adaptive.exits.thresholds import check_thresholds
 from tf_adaptive.runs.tables import read_exit_report
 
 NUM_EXITS = 4
@@ -149,12 +150,14 @@ def test_the_table_is_what_can_be_counted(folder, network):
 
 def test_the_description_has_the_report_s_thresholds(finished_run, float32):
     description = json.loads((float32 / "description.json").read_text())
-    anytime_rows, budget_rows, measure = read_exit_report(finished_run, NUM_EXITS)
-    wanted = anytime_rows[-1].validation_accuracy_percent - 0.5
-    # Chosen on the validation images, told of the test images.
-    expected = cheapest_budget(budget_rows, wanted)
-    np.testing.assert_array_equal(np.float32(description["thresholds"]), expected.thresholds)
-    assert description["measure"] == measure
+    rows = read_exit_report(finished_run, NUM_EXITS)
+    wanted = rows.anytime[-1].calibration_accuracy_percent - 0.5
+    # Chosen on the calibration images, told of the test images.
+    expected = cheapest_budget(rows.budgets, wanted)
+    described = check_thresholds(description["thresholds"], NUM_EXITS)
+    np.testing.assert_array_equal(described, expected.thresholds)
+    np.testing.assert_array_equal(np.float32(description["temperatures"]), rows.temperatures)
+    assert description["measure"] == rows.measure
     assert description["accuracy_percent"] == expected.accuracy_percent
     assert description["mean_macs"] == expected.mean_macs
 

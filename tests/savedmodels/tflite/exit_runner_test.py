@@ -6,10 +6,17 @@ import shutil
 import numpy as np
 import pytest
 
+from savedmodels.tflite.conversion import convert_run
 from savedmodels.tflite.exit_runner import StagedRunner
 from tf_adaptive import InputError
+from tf_adaptive.exits.calibration import inverse
 from tf_adaptive.exits.evaluation import confidences_of_exits
-from tf_adaptive.exits.thresholds import MEASURES, choose_exits, confidence_scores
+from tf_adaptive.exits.thresholds import (
+    MEASURES,
+    check_thresholds,
+    choose_exits,
+    confidence_scores,
+)
 
 NUM_EXITS = 4
 
@@ -25,6 +32,12 @@ def rewrite(folder, **fields):
     path.write_text(json.dumps(json.loads(path.read_text()) | fields))
 
 
+def scaled(folder, logits):
+    """Logits divided by the temperatures of their exits."""
+    temperatures = json.loads((folder / "description.json").read_text())["temperatures"]
+    return logits * inverse(temperatures)[:, None, None]
+
+
 def half_leave(confidences):
     """Thresholds half way between two confidences, so that rounding moves nobody."""
     thresholds = []
@@ -38,14 +51,15 @@ def half_leave(confidences):
 @pytest.mark.parametrize("measure", MEASURES)
 def test_early_exit_is_the_simulation_on_the_keras_model_s_logits(copied, network, measure):
     rewrite(copied, measure=measure)
-    confidences = confidences_of_exits(network.logits, measure)
+    of_network = network.scaled
+    confidences = confidences_of_exits(of_network, measure)
     thresholds = half_leave(confidences)
     exits = choose_exits(confidences, thresholds)
-    assert len(set(exits)) > 2
+    assert len(set(exits)) > 1
     runner = StagedRunner(copied, thresholds=thresholds)
     answers = [runner(picture) for picture in network.pictures]
     np.testing.assert_array_equal([answer.exit for answer in answers], exits)
-    logits = network.logits[exits - 1, np.arange(len(exits))].astype("float64")
+    logits = of_network[exits - 1, np.arange(len(exits))].astype("float64")
     probabilities = np.exp(logits) / np.exp(logits).sum(axis=-1, keepdims=True)
     for answer, expected in zip(answers, probabilities, strict=True):
         np.testing.assert_allclose(answer.probabilities, expected, atol=1e-5)
@@ -59,7 +73,8 @@ def test_early_exit_is_the_simulation_on_the_keras_model_s_logits(copied, networ
 def test_confidence_is_that_of_the_policies(copied, network, measure):
     rewrite(copied, measure=measure)
     runner = StagedRunner(copied, thresholds=[0, 0, 0])
-    logits = np.stack([runner.all_exits(picture)[0] for picture in network.pictures])
+    logits = np.stack([runner.all_exits(picture) for picture in network.pictures], axis=1)
+    logits = scaled(copied, logits)[0]
     confidences = [runner(picture).confidence for picture in network.pictures]
     np.testing.assert_allclose(confidences, confidence_scores(logits, measure), atol=1e-6)
     assert np.ptp(confidences) > 0.1
@@ -68,7 +83,7 @@ def test_confidence_is_that_of_the_policies(copied, network, measure):
 def test_early_exit_is_the_simulation_on_its_own_logits(folder, network):
     runner = StagedRunner(folder)
     logits = np.stack([runner.all_exits(picture) for picture in network.pictures], axis=1)
-    confidences = confidences_of_exits(logits)
+    confidences = confidences_of_exits(scaled(folder, logits))
     thresholds = half_leave(confidences)
     runner = StagedRunner(folder, thresholds=thresholds)
     exits = [runner(picture).exit for picture in network.pictures]
@@ -77,8 +92,8 @@ def test_early_exit_is_the_simulation_on_its_own_logits(folder, network):
 
 def test_the_folder_s_thresholds_are_the_default(float32):
     description = json.loads((float32 / "description.json").read_text())
-    thresholds = StagedRunner(float32).thresholds
-    np.testing.assert_array_equal(thresholds, np.float32(description["thresholds"]))
+    expected = check_thresholds(description["thresholds"], NUM_EXITS)
+    np.testing.assert_array_equal(StagedRunner(float32).thresholds, expected)
 
 
 def test_later_stages_are_not_loaded_for_easy_images(copied, network):
@@ -108,7 +123,8 @@ def test_later_signatures_of_one_file_are_not_made_for_easy_images(float32, netw
 
 def test_an_image_s_answer_does_not_depend_on_those_before(float32_stages, network):
     runner = StagedRunner(
-        float32_stages, thresholds=half_leave(confidences_of_exits(network.logits))
+        float32_stages,
+        thresholds=half_leave(confidences_of_exits(network.scaled)),
     )
     forwards = [runner(picture) for picture in network.pictures]
     backwards = [runner(picture) for picture in network.pictures[::-1]][::-1]
@@ -131,6 +147,27 @@ def test_refuses_other_images(float32, image, received):
     expected = rf"`image` must be a uint8 array of the shape \(24, 24, 1\)\. Received: {received}"
     with pytest.raises(InputError, match=expected):
         StagedRunner(float32)(image)
+
+
+def test_an_exit_at_which_nothing_is_to_leave(float32_stages, network):
+    runner = StagedRunner(float32_stages, thresholds=[None, 0, 1])
+    assert {runner(picture).exit for picture in network.pictures} == {2}
+
+
+def test_exits_that_are_off_have_no_file(finished_run, network, tmp_path):
+    convert_run(finished_run, tmp_path / "out", thresholds=[None, 0.3, None], test_images=20)
+    assert {path.name for path in (tmp_path / "out").glob("*.tflite")} == {
+        *("stage_1.tflite", "stage_2.tflite")
+    }
+    runner = StagedRunner(tmp_path / "out")
+    assert (runner.num_exits, runner.enabled_exits) == (NUM_EXITS, (2, 4))
+    exits = choose_exits(confidences_of_exits(network.scaled), [None, 0.3, None])
+    np.testing.assert_array_equal([runner(picture).exit for picture in network.pictures], exits)
+    assert len(set(exits)) == 2
+    table = (tmp_path / "out" / "agreement.csv").read_text().splitlines()
+    assert [line.split(",")[0] for line in table] == ["exit", "2", "4"]
+    with pytest.raises(InputError, match="None for an exit that is off .* 0.5 for exit 1"):
+        StagedRunner(tmp_path / "out", thresholds=[0.5, 0.5, None])
 
 
 def test_refuses_bad_thresholds(float32):
@@ -172,6 +209,10 @@ def test_refuses_stages_without_their_names(copied, stages):
     ("fields", "message"),
     [
         ({"thresholds": [0.5]}, "`thresholds` in .*description.json must be 3 numbers"),
+        (
+            {"enabled_exits": [2, 4]},
+            "`enabled_exits` in .*must be an exit for each of the 4 stages",
+        ),
         ({"class_names": ["a", "b"]}, "`class_names` in .*description.json must be 10 names"),
         ({"measure": "certainty"}, "`measure` in .*description.json must be one of max_prob"),
     ],
