@@ -70,6 +70,7 @@ class _Client:
             thresholds = np.asarray(
                 [_NEVER if threshold is None else threshold for threshold in thresholds], "float32"
             )
+            thresholds = np.minimum(thresholds, _NEVER)
             inputs["thresholds"] = np.broadcast_to(
                 thresholds, (len(images), *thresholds.shape[-1:])
             )

@@ -137,6 +137,10 @@ def test_a_promise_takes_the_cheapest_that_is_shown_to_keep_it():
     point = choose(risk=0.02)
     np.testing.assert_array_equal(point.thresholds, BUDGETS[3].thresholds)
     assert point.promise == Promise(0.02, 0.95, "accuracy_gap", 1000)
+    assert len(point.family) == 2
+    for (thresholds, disagreement), (row, counts) in zip(point.family, FAMILY[:2], strict=True):
+        np.testing.assert_array_equal(thresholds, row.thresholds)
+        assert counts.differing / 1000 < disagreement < 0.03
     assert "loses at most 2 points of accuracy against the last exit" in point.promise.words()
     assert choose(risk=0.2, confidence=0.9).mean_macs == BUDGETS[0].mean_macs
     unlabelled = [(row, LossCounts(c.images, None, None, c.differing)) for row, c in FAMILY]
@@ -215,6 +219,9 @@ def reads_back(point):
     np.testing.assert_array_equal(again.temperatures, point.temperatures)
     assert again.description() == point.description()
     assert again.promise == point.promise
+    for ours, theirs in zip(again.family or (), point.family or (), strict=True):
+        np.testing.assert_array_equal(ours[0], theirs[0])
+        assert ours[1] == theirs[1]
 
 
 def test_early_exit_takes_a_point():

@@ -1,5 +1,6 @@
 import os
 
+import keras
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
@@ -26,7 +27,7 @@ from tf_adaptive.exits.evaluation import (
     loss_counts,
     sweep,
 )
-from tf_adaptive.exits.report import rows_of_tables
+from tf_adaptive.exits.report import evaluate_exits, rows_of_tables
 from tf_adaptive.exits.thresholds import choose_exits
 
 FILES = [
@@ -327,3 +328,31 @@ def test_report_refuses_bad_input_before_it_makes_the_folder(tmp_path):
     with pytest.raises(InputError, match="`directory` must be a folder"):
         write(directory)
     assert directory.read_text() == "a file"
+
+
+class FewImages:
+    """A data set whose calibration images have no third class."""
+
+    sizes = {"train": 0, "validation": 6, "calibration": 6, "test": 6}
+    num_classes = 3
+    class_names = ("a", "b", "c")
+
+    def batches(self, split, batch_size):
+        labels = np.arange(6) % (2 if split == "calibration" else 3)
+        return [(np.random.default_rng(0).normal(size=(6, 3)).astype("float32"), labels)]
+
+
+def test_a_class_without_calibration_images_is_told_of():
+    images = keras.Input((3,))
+    early = keras.layers.Dense(3)(images)
+    late = keras.layers.Dense(3)(keras.layers.Dense(4)(images))
+    model = keras.Model(images, [early, late])
+    settings = {"measure": "max_probability", "batch_size": 6}
+    with pytest.warns(UserWarning, match="images of every class, .* none of class 2"):
+        report = evaluate_exits(model, FewImages(), shown=lambda batches, _: batches, **settings)
+    assert report.sizes["calibration"] == 6
+    own = (FewImages().batches("calibration", 6), True, "6 pictures of mine")
+    with pytest.raises(InputError, match="The 6 pictures of mine must hold images of every class"):
+        evaluate_exits(
+            model, FewImages(), shown=lambda batches, _: batches, own_pictures=own, **settings
+        )

@@ -7,7 +7,7 @@ import numpy as np
 from tf_adaptive.errors import InputError, check_choice
 from tf_adaptive.exits.evaluation import AnytimeRow, BudgetRow, cheapest_budget
 from tf_adaptive.exits.latency import LatencyRow, mean_ms, percentile_95_ms
-from tf_adaptive.exits.promise import LossCounts, Promise, last_promised
+from tf_adaptive.exits.promise import LossCounts, Promise, last_promised, smallest_risk
 from tf_adaptive.exits.thresholds import NEVER, check_thresholds
 
 # Where nothing else is asked for.
@@ -39,6 +39,9 @@ class OperatingPoint:
         shares: `(exits,)`, the fraction of the test images that left at each exit; None where it
             was not measured.
         promise: `Promise`; None where none was asked for.
+        family: `(thresholds, disagreement)` of each member of the promise's family, from the safest
+            to these thresholds: how often it differs from the last exit at most, as the calibration
+            images show with the promise's confidence. None without a promise.
         enabled_exits: numbers of the exits that are on, from 1, the last among them: what is run,
             exported and converted has the others not at all. None for all.
 
@@ -58,6 +61,7 @@ class OperatingPoint:
     mean_ms: float | None = None
     percentile_95_ms: float | None = None
     promise: Promise | None = None
+    family: tuple | None = None
     enabled_exits: tuple[int, ...] | None = None
 
     def __post_init__(self):
@@ -94,11 +98,7 @@ class OperatingPoint:
         """
         return {
             "measure": self.measure,
-            # As short as they read back to the same float32.
-            "thresholds": [
-                None if threshold == NEVER else float(str(threshold))
-                for threshold in self.thresholds
-            ],
+            "thresholds": _described(self.thresholds),
             "chosen": self.chosen,
             "temperatures": None
             if self.temperatures is None
@@ -109,6 +109,11 @@ class OperatingPoint:
             "percentile_95_ms": self.percentile_95_ms,
             "shares": None if self.shares is None else list(self.shares),
             "promise": None if self.promise is None else dataclasses.asdict(self.promise),
+            "family": self.family
+            and [
+                {"thresholds": _described(thresholds), "disagreement": disagreement}
+                for thresholds, disagreement in self.family
+            ],
             "enabled_exits": list(self.enabled_exits),
         }
 
@@ -140,6 +145,11 @@ class OperatingPoint:
             percentile_95_ms=description.get("percentile_95_ms"),
             shares=description.get("shares"),
             promise=None if promise is None else Promise(**promise),
+            family=description.get("family")
+            and tuple(
+                (check_thresholds(each["thresholds"], num_exits), each["disagreement"])
+                for each in description["family"]
+            ),
             enabled_exits=description.get("enabled_exits"),
         )
 
@@ -300,13 +310,22 @@ def check_no_operating_point(network="a DRNet", **choice):
             )
 
 
+def _described(thresholds):
+    """Thresholds in values JSON can hold, as short as they read back to the same float32."""
+    return [None if threshold == NEVER else float(str(threshold)) for threshold in thresholds]
+
+
 def _promised(rows, risk, confidence):
     family_counts = [counts for _, counts in rows.family]
     loss = "disagreement" if family_counts[0].spoiled is None else "accuracy_gap"
     place = last_promised(family_counts, risk, confidence, loss)
     promise = Promise(risk, confidence, loss, family_counts[place].images)
     point = _point(rows.family[place][0], rows, "the cheapest of a family that keep a promise")
-    return dataclasses.replace(point, promise=promise)
+    family = tuple(
+        (np.array(row.thresholds, "float32"), smallest_risk(counts, confidence, "disagreement"))
+        for row, counts in rows.family[: place + 1]
+    )
+    return dataclasses.replace(point, promise=promise, family=family)
 
 
 def _within_budget(rows, budget_mmacs):
