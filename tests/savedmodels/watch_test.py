@@ -30,6 +30,9 @@ def test_intervals_hold_what_was_seen_and_are_wider_than_those_of_one_look(yes, 
     one_look = scipy.stats.binomtest(yes, images).proportion_ci(method="exact")
     assert interval.low <= one_look.low <= yes / images <= one_look.high <= interval.high
     assert fed(yes, images, 0.99).high >= interval.high
+    for share in (0.001, interval.low - 1e-9, interval.low + 1e-9, 0.999):
+        if share > 0:
+            assert interval.is_above(share) == (interval.low > share)
 
 
 def test_intervals_hold_at_all_times():
