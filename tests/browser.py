@@ -3,12 +3,14 @@
 import itertools
 import json
 import os
+import select
 import shutil
 import subprocess
 
 import pytest
 
 CHROMIUM = shutil.which("chromium")
+_MOST_SECONDS = 60
 needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
 
 
@@ -100,6 +102,8 @@ class Browser:
 
     def _message(self):
         while b"\0" not in self._left:
+            answers, _, _ = select.select([self._read], [], [], _MOST_SECONDS)
+            assert answers, "the browser does not answer"
             more = os.read(self._read, 2**16)
             assert more, "the browser has ended"
             self._left += more

@@ -60,6 +60,7 @@ def test_stage_2_trained_every_part(finished_drnet):
 def test_report(finished_drnet):
     report = finished_drnet / "report"
     assert {path.name for path in report.iterdir()} == {
+        "calibration.csv",
         "comparison.csv",
         "resolutions.csv",
         *FIGURES,

@@ -1,5 +1,6 @@
 """The report of a network that picks resolutions: two tables and up to four figures in a folder."""
 
+import dataclasses
 import math
 import pathlib
 
@@ -9,6 +10,11 @@ from tf_adaptive.errors import InputError
 from tf_adaptive.reports.files import check_directory, put_in_place
 from tf_adaptive.reports.pictures import checked_class_names, picture_grid
 from tf_adaptive.routing import plots
+from tf_adaptive.routing.calibration import (
+    collect_preferences,
+    fit_predictor_temperature,
+    predictor_calibration,
+)
 from tf_adaptive.routing.costs import branch_costs
 from tf_adaptive.routing.evaluation import (
     ResolutionRow,
@@ -38,10 +44,12 @@ class RoutingReport:
         object_scales: `(samples,)`, see `choices_by_scale`; None where they are not known.
         fixed_milliseconds: measured time per image at each resolution, or None.
         routed_milliseconds: measured time per image of the routed network, or None.
+        calibration: `PredictorCalibration` on the test images, or None.
 
     Attributes:
         resolutions: a list of `ResolutionRow`, in the order given.
         choices: `ChoiceRow`s, of the router and of a random choice of its cost.
+        calibration: as given.
 
     Raises:
         InputError: what `compare_choices` and `choices_by_scale` refuse, a wrong number of
@@ -62,7 +70,9 @@ class RoutingReport:
         object_scales=None,
         fixed_milliseconds=None,
         routed_milliseconds=None,
+        calibration=None,
     ):
+        self.calibration = calibration
         self.resolutions, self.choices = compare_choices(
             logits, choices, labels, resolutions, branch_macs, predictor_macs
         )
@@ -85,6 +95,7 @@ class RoutingReport:
             accuracy_percent=router.accuracy_percent,
             mean_macs=router.mean_macs,
             shares=router.shares,
+            temperature=None if self.calibration is None else self.calibration.temperature,
         )
 
     def write(self, directory):
@@ -92,8 +103,9 @@ class RoutingReport:
 
         The figures are `accuracy_against_mean_macs.png` and `images_per_resolution.png`, with
         object scales `resolution_against_scale.png`, and with times
-        `accuracy_against_latency.png`. Each file is put in place whole; where anything fails
-        before that, none is. A former report is replaced, with the figures that this one lacks.
+        `accuracy_against_latency.png`; `calibration.csv` says what `calibration` does. Each file is
+        put in place whole; where anything fails before that, none is. A former report is replaced,
+        with the figures that this one lacks.
 
         Args:
             directory: the folder, made when missing.
@@ -122,6 +134,8 @@ class RoutingReport:
             "resolutions.csv": resolution_table(self.resolutions, self._fixed_milliseconds),
             "comparison.csv": comparison_table(self.choices, pixels, self._routed_milliseconds),
         }
+        if self.calibration is not None:
+            tables["calibration.csv"] = [dataclasses.asdict(self.calibration)]
         put_in_place(directory, tables, figures)
         for name in {_SCALE_FIGURE, _LATENCY_FIGURE} - set(figures):
             (pathlib.Path(directory) / name).unlink(missing_ok=True)
@@ -149,6 +163,8 @@ class RoutingReport:
 def evaluate_routing(model, dataset, *, batch_size, shown):
     """Collects logits at every resolution and the choices on the test images, times, and reports.
 
+    The predictor's temperature is of the validation images.
+
     Args:
         model: `tf_adaptive.DRNet`.
         dataset: `ImageDataset`.
@@ -160,6 +176,14 @@ def evaluate_routing(model, dataset, *, batch_size, shown):
     """
     batches = dataset.batches("test", batch_size)
     logits, choices, labels = collect_routed(model, shown(batches, "test"))
+    validation = dataset.batches("validation", batch_size)
+    validation_logits, _, validation_labels = collect_routed(model, shown(validation, "validation"))
+    temperature = fit_predictor_temperature(
+        collect_preferences(model, validation), validation_logits, validation_labels
+    )
+    calibration = predictor_calibration(
+        temperature, collect_preferences(model, batches), logits, labels
+    )
     costs = branch_costs(model)
     fixed_milliseconds, routed_milliseconds = _milliseconds(model, dataset)
     return RoutingReport(
@@ -174,6 +198,7 @@ def evaluate_routing(model, dataset, *, batch_size, shown):
         object_scales=dataset.object_scales("test"),
         fixed_milliseconds=fixed_milliseconds,
         routed_milliseconds=routed_milliseconds,
+        calibration=calibration,
     )
 
 
@@ -229,11 +254,12 @@ def comparison_table(choice_rows, resolutions, routed_milliseconds=None):
     return table
 
 
-def rows_of_tables(resolutions_table, comparison_rows):
+def rows_of_tables(resolutions_table, comparison_rows, calibration_rows=()):
     """What `resolutions.csv` and `comparison.csv` hold of the choice, as they were written.
 
     Args:
-        resolutions_table, comparison_rows: their rows, dictionaries from column to text.
+        resolutions_table, comparison_rows, calibration_rows: their rows, and those of
+            `calibration.csv` where there is one, dictionaries from column to text.
 
     Returns:
         `(resolution_rows, point)`: a list of `ResolutionRow`, and the `RoutingPoint`.
@@ -257,6 +283,7 @@ def rows_of_tables(resolutions_table, comparison_rows):
             accuracy_percent=float(router["accuracy_percent"]),
             mean_macs=int(router["mean_macs"]),
             shares=tuple(float(router[f"share_{row.resolution}"]) for row in rows),
+            temperature=next((float(row["temperature"]) for row in calibration_rows), None),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(

@@ -71,6 +71,8 @@ def read_routing_report(run_dir):
     Raises:
         InputError: the run has no report, or a damaged one.
     """
-    return routing_report.rows_of_tables(
-        read_report(run_dir, "resolutions"), read_report(run_dir, "comparison")
-    )
+    tables = [read_report(run_dir, name) for name in ("resolutions", "comparison")]
+    # Reports of former versions have none.
+    if (pathlib.Path(run_dir) / "report" / "calibration.csv").is_file():
+        tables.append(read_report(run_dir, "calibration"))
+    return routing_report.rows_of_tables(*tables)
