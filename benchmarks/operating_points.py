@@ -19,19 +19,17 @@ from tf_adaptive.exits.costs import profile
 from tf_adaptive.exits.evaluation import (
     at_thresholds,
     cheapest_budget,
-    confidences_of_exits,
+    exits_along,
+    losses,
     nested_from_safest,
-    of_exits,
     searched,
     sweep,
 )
 from tf_adaptive.exits.promise import LossCounts, evidence
-from tf_adaptive.exits.thresholds import choose_exits
 from tf_adaptive.programs import program
 from tf_adaptive.programs.progress_bar import with_bar
 from tf_adaptive.reports.logits import collect_logits
-from tf_adaptive.runs.dataset import load_run_dataset
-from tf_adaptive.runs.directory import load_finished_run
+from tf_adaptive.runs.run import load_run
 
 _RUN_DIRS = flags.DEFINE_list(
     "run_dirs", None, "finished runs of networks with exits", required=True
@@ -54,20 +52,19 @@ def main():
     )
     print("|---|---|---|---|---|")
     for run_dir in _RUN_DIRS.value:
-        _, model = load_finished_run(run_dir)
-        logits, labels = _recorded(run_dir, model)
-        costs = profile(model)
+        run = load_run(run_dir)
+        logits, labels = _recorded(run)
+        costs = profile(run.model)
         _print_methods(run_dir, logits, labels, costs, drops)
         if _TRIALS.value:
-            losses = _losses(logits, labels, costs)
+            lost = _losses(logits, labels, costs)
             for risk in risks:
-                _print_trials(run_dir, losses, risk)
+                _print_trials(run_dir, lost, risk)
 
 
-def _recorded(run_dir, model):
+def _recorded(run):
     """Logits and labels by split; validation images stand in where none are for calibration."""
-    config, _ = load_finished_run(run_dir)
-    dataset = load_run_dataset(config)
+    dataset = run.dataset()
     logits, labels = {}, {}
     for split in ("validation", "calibration", "test"):
         size = dataset.sizes[split]
@@ -76,7 +73,7 @@ def _recorded(run_dir, model):
         batches = with_bar(
             dataset.batches(split, _BATCH_SIZE), size, _BATCH_SIZE, f"{split} images"
         )
-        logits[split], labels[split] = collect_logits(model, batches)
+        logits[split], labels[split] = collect_logits(run.model, batches)
     for each in (logits, labels):
         each.setdefault("calibration", each["validation"])
     return logits, labels
@@ -129,23 +126,14 @@ def _losses(logits, labels, costs):
         splits.append("calibration")
     others = np.concatenate([logits[split] for split in splits], axis=1)
     true = np.concatenate([labels[split] for split in splits])
-    confidences = confidences_of_exits(others, **settings)
-    predicted = others.argmax(-1)
+    exits = exits_along(others, [thresholds for _, thresholds in family], **settings)
     macs = np.array([cost.macs for cost in costs])
-    spoiled, mended, differing, cost = [], [], [], []
-    for _, thresholds in family:
-        exits = choose_exits(confidences, thresholds)
-        answer, last = of_exits(predicted, exits), predicted[-1]
-        spoiled.append((answer != true) & (last == true))
-        mended.append((answer == true) & (last != true))
-        differing.append(answer != last)
-        cost.append(macs[exits - 1])
-    return tuple(map(np.array, (spoiled, mended, differing, cost)))
+    return *losses(others, true, exits), macs[exits - 1]
 
 
-def _print_trials(run_dir, losses, risk):
+def _print_trials(run_dir, lost, risk):
     """Random splits into calibration images and others, which judge."""
-    spoiled, mended, differing, cost = losses
+    spoiled, mended, differing, cost = lost
     images = spoiled.shape[1]
     check_whole("images", _IMAGES.value, least=1, most=images - 1)
     enough = -np.log(1 - _CONFIDENCE.value)

@@ -15,8 +15,7 @@ from absl import flags
 
 from savedmodels.watch import Watch
 from tf_adaptive.errors import InputError, check_whole
-from tf_adaptive.exits.evaluation import confidences_of_exits, of_exits
-from tf_adaptive.exits.thresholds import choose_exits
+from tf_adaptive.exits.evaluation import exits_along, losses
 from tf_adaptive.programs import program
 from tf_adaptive.programs.progress_bar import with_bar
 from tf_adaptive.reports.logits import collect_logits
@@ -67,9 +66,9 @@ def _differs(model, dataset, point, blur):
     )
     shown = with_bar(batches, dataset.sizes["test"], _BATCH_SIZE, "test images")
     logits, _ = collect_logits(model, shown)
-    confidences = confidences_of_exits(logits, point.measure, point.temperatures)
-    predicted = logits.argmax(-1)
-    return of_exits(predicted, choose_exits(confidences, point.thresholds)) != predicted[-1]
+    exits = exits_along(logits, [point.thresholds], point.measure, point.temperatures)
+    _, _, (differs,) = losses(logits, None, exits)
+    return differs
 
 
 def _first_alarm(point, before, after, seed):

@@ -1,8 +1,10 @@
 """Watches a deployed network with exits: keeps a cost, and notices when a promise no longer holds.
 
-point = OperatingPoint.from_description(read_description("served/mine/1/assets.extra", {}), 5)
-watched = WatchedClient(client, Watch(point.family, target=0.004))
-answer = watched.classify(images)
+    point = OperatingPoint.from_description(read_description("served/mine/1/assets.extra", {}), 5)
+    watched = WatchedClient(client, Watch(point.family, target=0.004))
+    answer = watched.classify(images)
+
+Networks that were exported with a promise, --risk, have a family.
 """
 
 import math

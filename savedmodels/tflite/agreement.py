@@ -5,7 +5,7 @@ import numpy as np
 from tf_adaptive.errors import InputError
 from tf_adaptive.exits.outputs import with_exits
 from tf_adaptive.reports.logits import collect_logits, percent
-from tf_adaptive.routing.dispatch import logits_at
+from tf_adaptive.routing.evaluation import collect_routed
 
 from .answer import softmax
 
@@ -52,7 +52,7 @@ def agreement_of_resolutions(runner, model, dataset, *, images):
         probabilities are those of the choice.
     """
     batches, pictures = _chosen(dataset, images)
-    expected, labels = collect_logits(model.every_resolution(), batches)
+    expected, reference, labels = collect_routed(model, batches)
     received = np.stack([runner.all_resolutions(picture) for picture in pictures], axis=1)
     rows = [
         {"resolution": resolution, "images": images, **_accuracies(ours, reference, labels)}
@@ -60,9 +60,6 @@ def agreement_of_resolutions(runner, model, dataset, *, images):
         for resolution, ours, reference in zip(model.resolutions, received, expected, strict=True)
     ]
     preferences = np.stack([runner.preferences(picture) for picture in pictures])
-    reference = np.concatenate(
-        [logits_at(model.predictor, each, model.predictor_resolution) for each, _ in batches]
-    )
     every = np.arange(images)
     ours, keras = (
         logits[choices.argmax(-1), every]

@@ -137,8 +137,6 @@ def convert_run(
     least_agreement = _check_arguments(output, precision, least_agreement, calibration_images)
     run = Run(run_dir)
     if run.routes:
-        for name in ("method", "latency_by"):
-            choice.pop(name, None)
         check_no_operating_point(**choice)
         network = _resolutions(run.model, shared_weights=single_file)
     else:

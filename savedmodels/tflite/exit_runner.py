@@ -5,7 +5,6 @@ import time
 import numpy as np
 
 from tf_adaptive.errors import InputError
-from tf_adaptive.exits.calibration import inverse
 from tf_adaptive.exits.operating_point import OperatingPoint
 from tf_adaptive.exits.thresholds import NEVER, check_thresholds
 
@@ -69,8 +68,7 @@ class StagedRunner:
                 f"{len(self._stages)} stages. Received: {list(self.enabled_exits)}."
             )
         self._measure, self.thresholds = point.measure, point.thresholds
-        temperatures = point.temperatures
-        self._scales = inverse(np.ones(self.num_exits) if temperatures is None else temperatures)
+        self._scales = point.scales
         if thresholds is not None:
             given = check_thresholds(thresholds, self.num_exits)
             for number, threshold in enumerate(given, start=1):

@@ -6,8 +6,14 @@ import pytest
 import tensorflow as tf
 
 from tests.bounds import ROUNDING, apart
+from tests.exits.budgets import budgeted
 from tf_adaptive.errors import InputError
-from tf_adaptive.exits.evaluation import anytime, budgeted, cheapest_budget, confidences_of_exits
+from tf_adaptive.exits.evaluation import (
+    anytime,
+    at_thresholds,
+    cheapest_budget,
+    confidences_of_exits,
+)
 from tf_adaptive.exits.thresholds import exit_fractions, thresholds_for_budget
 from tf_adaptive.reports.logits import accuracy_interval, collect_logits
 
@@ -218,8 +224,8 @@ def test_evaluation_refuses_bad_input():
         budgeted(logits, logits, labels, COSTS, measure="entropi")
     broken = logits.copy()
     broken[1, 2, 3] = np.nan
-    with pytest.raises(InputError, match="`validation_logits` must be finite.*Received: 1 that"):
-        budgeted(broken, logits, labels, COSTS)
+    with pytest.raises(InputError, match="`calibration_logits` must be finite.*Received: 1 that"):
+        at_thresholds([], broken, logits, labels, COSTS)
     with pytest.raises(InputError, match="`test_logits` must be finite"):
         budgeted(logits, broken, labels, COSTS)
 

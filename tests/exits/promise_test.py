@@ -110,10 +110,13 @@ def test_the_promise_is_kept_over_random_splits(risk):
         spoiled[place] = (answer != labels) & (last == labels)
         mended[place] = (answer == labels) & (last != labels)
         differing[place] = answer != last
-    thresholds = family[-1][1]
-    assert loss_counts(logits, labels, thresholds) == LossCounts(
-        8_000, *(int(each[-1].sum()) for each in (spoiled, mended, differing))
-    )
+    assert loss_counts(logits, labels, [thresholds for _, thresholds in family]) == [
+        LossCounts(8_000, *map(int, each))
+        for each in zip(
+            *(each.sum(axis=1) for each in (spoiled, mended, differing)),
+            strict=True,
+        )
+    ]
     random = np.random.default_rng(2)
     broken = promised = 0
     for _ in range(1_000):

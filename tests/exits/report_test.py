@@ -6,6 +6,7 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
+from tests.exits.budgets import budgeted
 from tests.exits.made_up_report import (
     CALIBRATION_LABELS,
     CALIBRATION_LOGITS,
@@ -22,7 +23,6 @@ from tf_adaptive.exits import plots
 from tf_adaptive.exits.calibration import fit_temperatures
 from tf_adaptive.exits.evaluation import (
     anytime,
-    budgeted,
     confidences_of_exits,
     loss_counts,
     sweep,
@@ -91,7 +91,9 @@ def test_a_promise_is_tested_on_images_that_made_no_threshold(report):
     rising = np.maximum.accumulate([expected[p] for p in sorted(expected)])
     for (row, counts), thresholds in zip(written.family, rising[::-1], strict=True):
         np.testing.assert_array_equal(row.thresholds, thresholds)
-        assert counts == loss_counts(CALIBRATION_LOGITS, CALIBRATION_LABELS, thresholds, **settings)
+        assert [counts] == loss_counts(
+            CALIBRATION_LOGITS, CALIBRATION_LABELS, [thresholds], **settings
+        )
 
 
 def test_without_calibration_images_those_of_validation_are_halved(tmp_path):
@@ -103,8 +105,8 @@ def test_without_calibration_images_those_of_validation_are_halved(tmp_path):
     row, counts = written.family[-1]
     np.testing.assert_array_equal(row.thresholds, expected[min(expected)])
     assert counts.images == 45
-    assert counts == loss_counts(
-        VALIDATION_LOGITS[:, 1::2], VALIDATION_LABELS[1::2], row.thresholds, **settings
+    assert [counts] == loss_counts(
+        VALIDATION_LOGITS[:, 1::2], VALIDATION_LABELS[1::2], [row.thresholds], **settings
     )
     assert written.calibrated_on == "validation images"
     assert written.operating_point().chosen.endswith("on the validation images")
@@ -323,6 +325,10 @@ def test_report_refuses_bad_input_before_it_makes_the_folder(tmp_path):
         write(directory, measure="largest")
     with pytest.raises(InputError, match="`costs` must hold a row"):
         write(directory, costs=COSTS[:2])
+    broken = VALIDATION_LOGITS.copy()
+    broken[1, 2, 3] = np.nan
+    with pytest.raises(InputError, match="`validation_logits` must be finite.*Received: 1 that"):
+        write(directory, validation_logits=broken)
     assert not directory.exists()
     directory.write_text("a file")
     with pytest.raises(InputError, match="`directory` must be a folder"):

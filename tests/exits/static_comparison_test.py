@@ -3,8 +3,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from tests.exits.budgets import budgeted
 from tf_adaptive import InputError
-from tf_adaptive.exits.evaluation import budgeted
 from tf_adaptive.exits.static_comparison import (
     Classified,
     adaptive_curve,

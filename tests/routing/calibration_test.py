@@ -1,9 +1,7 @@
 import numpy as np
 import pytest
 
-from tests.training.tiny_drnet import tiny_drnet
 from tf_adaptive.routing.calibration import (
-    collect_preferences,
     fit_predictor_temperature,
     predictor_calibration,
 )
@@ -32,11 +30,3 @@ def test_finds_the_temperature_that_preferences_were_sharpened_by(scale):
     assert row.nll <= row.nll_before + 1e-9
     if scale == 4:
         assert row.nll < row.nll_before - 0.1
-
-
-def test_preferences_are_what_the_choice_is_the_largest_of():
-    model, _ = tiny_drnet()
-    images = np.random.default_rng(0).normal(size=(7, 16, 16, 1)).astype("float32")
-    preferences = collect_preferences(model, [(images[:4], None), (images[4:], None)])
-    assert preferences.shape == (7, 3)
-    np.testing.assert_array_equal(preferences.argmax(-1), model.choose(images))

@@ -168,12 +168,13 @@ def test_collects_every_branch_and_the_choice():
     rng = np.random.default_rng(0)
     images = rng.normal(size=(7, 16, 16, 1)).astype("float32")
     batches = [(images[:4], np.arange(4)), (images[4:], np.arange(4, 7))]
-    logits, choices, labels = collect_routed(model, batches)
+    logits, preferences, labels = collect_routed(model, batches)
     assert logits.shape == (3, 7, 3) and logits.dtype == np.float32
     for branch, resolution in zip(logits, model.resolutions, strict=True):
         expected = model.branch_logits(images, resolution)
         np.testing.assert_allclose(branch, expected, rtol=1e-4, atol=1e-5)
-    np.testing.assert_array_equal(choices, model.choose(images))
+    assert preferences.shape == (7, 3)
+    np.testing.assert_array_equal(preferences.argmax(axis=-1), model.choose(images))
     np.testing.assert_array_equal(labels, np.arange(7))
 
 

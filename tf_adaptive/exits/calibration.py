@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 
 from tf_adaptive.errors import InputError
-from tf_adaptive.reports.logits import check_labels, check_logits
+from tf_adaptive.reports.logits import check_labels, check_logits, log_probabilities
 
 # Bins of equal width of the expected calibration error, as Guo et al. 2017 have them.
 BINS = 15
@@ -146,7 +146,7 @@ def reliability(logits, right, bins=BINS):
         `(counts, confidence, accuracy)` `(bins,)`: samples in each bin, and their means in [0, 1];
         NaN for a bin without any.
     """
-    confidence = np.exp(_log_probabilities(logits)).max(axis=-1)
+    confidence = np.exp(log_probabilities(logits)).max(axis=-1)
     place = np.minimum((confidence * bins).astype(int), bins - 1)
     counts = np.bincount(place, minlength=bins)
     with np.errstate(invalid="ignore"):
@@ -184,7 +184,7 @@ def _fit_temperature(logits, labels):
     of_label = logits[np.arange(len(labels)), labels]
     low, high, scale = 1 / HIGHEST_TEMPERATURE, 1 / LOWEST_TEMPERATURE, 1.0
     for _ in range(60):
-        probabilities = np.exp(_log_probabilities(scale * logits))
+        probabilities = np.exp(log_probabilities(scale * logits))
         means = (probabilities * logits).sum(axis=-1)
         slope = np.mean(means - of_label)
         curvature = np.mean((probabilities * logits**2).sum(axis=-1) - means**2)
@@ -196,18 +196,12 @@ def _fit_temperature(logits, labels):
     return 1 / scale
 
 
-def _log_probabilities(logits):
-    logits = np.asarray(logits, "float64")
-    logits = logits - logits.max(axis=-1, keepdims=True)
-    return logits - np.log(np.exp(logits).sum(axis=-1, keepdims=True))
-
-
 def _log_likelihoods(logits, labels):
-    return _log_probabilities(logits)[np.arange(len(labels)), labels]
+    return log_probabilities(logits)[np.arange(len(labels)), labels]
 
 
 def _brier(logits, labels):
-    distances = np.exp(_log_probabilities(logits))
+    distances = np.exp(log_probabilities(logits))
     distances[np.arange(len(labels)), labels] -= 1
     return float(np.mean(np.sum(distances**2, axis=-1)))
 

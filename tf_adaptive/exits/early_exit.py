@@ -3,11 +3,9 @@
 import dataclasses
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 from tf_adaptive.errors import InputError, check_choice
-from tf_adaptive.exits.calibration import inverse
 from tf_adaptive.exits.operating_point import OperatingPoint
 from tf_adaptive.exits.outputs import exit_tensors, with_exits
 from tf_adaptive.exits.stages import check_cheapest_first, split_stages
@@ -68,8 +66,7 @@ class EarlyExit:
         self.stages = split_stages(with_exits(self.model, self.enabled_exits))
         check_cheapest_first(self.model)
         self.thresholds, self.measure = self.point.thresholds, self.point.measure
-        temperatures = self.point.temperatures
-        self._scales = inverse(np.ones(num_exits) if temperatures is None else temperatures)
+        self._scales = self.point.scales
         self._input_specs = [
             tf.TensorSpec((None, *tensor.shape[1:]), tensor.dtype) for tensor in model.inputs
         ]

@@ -139,7 +139,10 @@ def sweep(logits, measure="max_probability", temperatures=None):
     Returns:
         Dictionary from p to `(exits - 1,)`.
     """
-    confidences = confidences_of_exits(logits, measure, temperatures)
+    return _sweep(confidences_of_exits(logits, measure, temperatures))
+
+
+def _sweep(confidences):
     num_exits = len(confidences)
     return {
         p: thresholds_for_budget(confidences, exit_fractions(p, num_exits))
@@ -160,11 +163,12 @@ def searched(logits, labels, costs, measure="max_probability", temperatures=None
     Returns:
         List of float32 `(exits - 1,)`, from the cheapest to the dearest.
     """
-    starts = list(sweep(logits, measure, temperatures).values())
+    confidences = confidences_of_exits(logits, measure, temperatures)
+    starts = list(_sweep(confidences).values())
     if len(logits) == 1:
         return starts
     return search_thresholds(
-        confidences_of_exits(logits, measure, temperatures),
+        confidences,
         right_by_labels(logits, labels),
         [cost.macs for cost in costs],
         starts,
@@ -184,23 +188,51 @@ def nested_from_safest(budgets):
     return list(zip(sorted(budgets), rising, strict=True))[::-1]
 
 
-def loss_counts(logits, labels, thresholds, measure="max_probability", temperatures=None):
-    """How the answers of early exit differ from the last exit's, `LossCounts`.
+def exits_along(logits, family, measure="max_probability", temperatures=None):
+    """Where samples leave at each of several thresholds, ints `(members, samples)`, from 1.
+
+    Args:
+        logits: float `(exits, samples, classes)`.
+        family: a list of thresholds, see `choose_exits`.
+        measure, temperatures: see `confidences_of_exits`.
+    """
+    confidences = confidences_of_exits(logits, measure, temperatures)
+    return np.stack([choose_exits(confidences, thresholds) for thresholds in family])
+
+
+def losses(logits, labels, exits):
+    """How the answers of early exit differ from the last exit's, sample by sample.
 
     Args:
         logits: float `(exits, samples, classes)`.
         labels: integers `(samples,)`; None where they are not known.
-        thresholds: see `choose_exits`.
-        measure, temperatures: see `confidences_of_exits`.
+        exits: what `exits_along` gave.
+
+    Returns:
+        `(spoiled, mended, differing)`, bool `(members, samples)` each, as `LossCounts` counts
+        them; the first two None without labels.
     """
-    exits = choose_exits(confidences_of_exits(logits, measure, temperatures), thresholds)
     predicted = logits.argmax(axis=-1)
     answer, last = of_exits(predicted, exits), predicted[-1]
-    spoiled = mended = None
-    if labels is not None:
-        spoiled = int(np.count_nonzero((answer != labels) & (last == labels)))
-        mended = int(np.count_nonzero((answer == labels) & (last != labels)))
-    return LossCounts(len(exits), spoiled, mended, int(np.count_nonzero(answer != last)))
+    if labels is None:
+        return None, None, answer != last
+    was_right, is_right = last == labels, answer == labels
+    return was_right & ~is_right, is_right & ~was_right, answer != last
+
+
+def loss_counts(logits, labels, family, measure="max_probability", temperatures=None):
+    """How many answers of early exit differ from the last exit's, a list of `LossCounts`.
+
+    Args:
+        logits, labels: see `losses`.
+        family, measure, temperatures: see `exits_along`.
+    """
+    exits = exits_along(logits, family, measure, temperatures)
+    counts = [
+        [None] * len(exits) if each is None else np.count_nonzero(each, axis=1).tolist()
+        for each in losses(logits, labels, exits)
+    ]
+    return [LossCounts(exits.shape[1], *each) for each in zip(*counts, strict=True)]
 
 
 def at_thresholds(
@@ -272,58 +304,13 @@ def at_thresholds(
     return rows
 
 
-def budgeted(
-    validation_logits,
-    test_logits,
-    test_labels,
-    costs,
-    measure="max_probability",
-    *,
-    validation_labels=None,
-    calibration_logits=None,
-    calibration_labels=None,
-    temperatures=None,
-):
-    """The accuracy and mean cost at each budget of `sweep`.
-
-    Thresholds come from the validation samples, the two numbers that a budget is chosen by from
-    the calibration samples, and everything else is measured on the test samples.
-
-    Args:
-        validation_logits: float `(exits, samples, classes)`.
-        test_logits, test_labels, costs, measure, temperatures: see `at_thresholds`.
-        validation_labels: see `calibration_labels`.
-        calibration_logits, calibration_labels: see `at_thresholds`; without logits, the validation
-            samples are the calibration samples too.
-
-    Returns:
-        A list of `BudgetRow`, one per `p`, in order.
-
-    Raises:
-        InputError: what `at_thresholds` refuses.
-    """
-    check_logits("validation_logits", validation_logits)
-    if calibration_logits is None:
-        calibration_logits, calibration_labels = validation_logits, validation_labels
-    return at_thresholds(
-        sweep(validation_logits, measure, temperatures).items(),
-        calibration_logits,
-        test_logits,
-        test_labels,
-        costs,
-        measure,
-        calibration_labels=calibration_labels,
-        temperatures=temperatures,
-    )
-
-
 def cheapest_budget(budget_rows, accuracy_percent):
     """The cheapest budget that is at least this accurate, else the most accurate one.
 
     Both by the calibration samples.
 
     Args:
-        budget_rows: what `budgeted` gave.
+        budget_rows: what `at_thresholds` gave.
         accuracy_percent: the accuracy wanted on the calibration samples.
 
     Returns:
@@ -349,8 +336,8 @@ def exits_and_shares(confidences, thresholds):
 
 
 def of_exits(values, exits):
-    """Of values `(exits, samples)`, those of the exit of each sample, counted from 1."""
-    return values[exits - 1, np.arange(len(exits))]
+    """Of values `(exits, samples)`, those of the exits `(..., samples)`, counted from 1."""
+    return values[exits - 1, np.arange(values.shape[1])]
 
 
 def right_by_labels(logits, labels):

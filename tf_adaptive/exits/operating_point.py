@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 
 from tf_adaptive.errors import InputError, check_choice
+from tf_adaptive.exits.calibration import inverse
 from tf_adaptive.exits.evaluation import AnytimeRow, BudgetRow, cheapest_budget
 from tf_adaptive.exits.latency import LatencyRow, mean_ms, percentile_95_ms
 from tf_adaptive.exits.promise import LossCounts, Promise, last_promised, smallest_risk
@@ -77,6 +78,13 @@ class OperatingPoint:
         # Frozen for others.
         object.__setattr__(self, "enabled_exits", enabled)
         object.__setattr__(self, "thresholds", np.where(is_on, self.thresholds, NEVER))
+
+    @property
+    def scales(self):
+        """What the logits of each exit are multiplied by, float32 `(exits,)`."""
+        if self.temperatures is None:
+            return np.ones(len(self.thresholds) + 1, "float32")
+        return inverse(self.temperatures)
 
     @classmethod
     def by_hand(cls, thresholds, measure, num_exits, temperatures=None):
@@ -291,17 +299,19 @@ def choose_operating_point(
     return _point(row, rows, f"{words}, on the {rows.calibrated_on}")
 
 
-def check_no_operating_point(network="a DRNet", **choice):
+def check_no_operating_point(network="a DRNet", *, method=None, latency_by=None, **choice):
     """Refuses what chooses thresholds, where there is a network without any.
 
     Args:
         network: what it is, in words.
+        method, latency_by: what they are says nothing, as they have defaults.
         **choice: "budget_mmacs", "accuracy_drop", "thresholds" and more, as for
             `choose_operating_point`.
 
     Raises:
         InputError: one of them is given.
     """
+    del method, latency_by
     for name, value in choice.items():
         if value is not None:
             raise InputError(
@@ -371,7 +381,7 @@ def _within_drop(rows, last_exit_percent, accuracy_drop):
 
 
 def _point(row, rows, chosen):
-    return OperatingPoint(
+    point = OperatingPoint(
         thresholds=np.array(row.thresholds, "float32"),
         measure=rows.measure,
         chosen=chosen,
@@ -379,11 +389,11 @@ def _point(row, rows, chosen):
         accuracy_percent=row.accuracy_percent,
         mean_macs=row.mean_macs,
         shares=row.shares,
-        **{
-            name: None if rows.latencies is None else time_of(row.shares, rows.latencies)
-            for name, (time_of, _) in (
-                ("mean_ms", _TIMES["mean"]),
-                ("percentile_95_ms", _TIMES["percentile_95"]),
-            )
-        },
+    )
+    if rows.latencies is None:
+        return point
+    return dataclasses.replace(
+        point,
+        mean_ms=mean_ms(row.shares, rows.latencies),
+        percentile_95_ms=percentile_95_ms(row.shares, rows.latencies),
     )

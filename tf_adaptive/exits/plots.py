@@ -36,7 +36,7 @@ def accuracy_against_macs(anytime_rows, budget_rows, static=(), static_line=(), 
 
     Args:
         anytime_rows: what `evaluation.anytime` gave.
-        budget_rows: what `evaluation.budgeted` gave.
+        budget_rows: what `evaluation.at_thresholds` gave.
         static: networks with one exit to show beside them, `(name, macs, accuracy_percent)` each.
         static_line: those of them that are joined by a line, in its order.
         optimal: rows as `budget_rows`, of thresholds that were searched jointly.
@@ -287,7 +287,7 @@ def exits_along_budget(budget_rows):
     """The share of images that leave at each exit, stacked, along the budgets' mean MACs.
 
     Args:
-        budget_rows: what `evaluation.budgeted` gave.
+        budget_rows: what `evaluation.at_thresholds` gave.
 
     Returns:
         A `matplotlib.figure.Figure`.

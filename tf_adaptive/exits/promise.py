@@ -139,7 +139,7 @@ def last_promised(family_counts, risk, confidence, loss):
         raise InputError(
             f"`risk` must be one that the images suffice for: {safest.images:,} show no saving "
             f"that keeps it with {100 * confidence:g} % confidence. "
-            f"{_needed_in_words(safest, risk, enough, loss)} Received: risk={risk:g}."
+            f"{_needed_in_words(safest, risk, confidence, loss)} Received: risk={risk:g}."
         )
     return found
 
@@ -150,28 +150,7 @@ def images_needed(counts, risk, confidence, loss):
     Returns:
         An int; None where no number would, as the loss on these is not below the bound.
     """
-    return _images_needed(counts, risk, -math.log(1 - confidence), loss)
-
-
-def smallest_risk(counts, confidence, loss):
-    """The smallest bound that samples show to be kept, to a millionth.
-
-    Args:
-        counts: `LossCounts`.
-        confidence, loss: of the promise.
-
-    Returns:
-        A float; 1 where none below it is shown.
-    """
     enough = -math.log(1 - confidence)
-    low, high = 0.0, 1.0
-    while high - low > 1e-6:
-        middle = (low + high) / 2
-        low, high = (low, middle) if evidence(counts, middle, loss) >= enough else (middle, high)
-    return high
-
-
-def _images_needed(counts, risk, enough, loss):
     if counts.loss(loss) >= risk:
         return None
 
@@ -194,8 +173,26 @@ def _images_needed(counts, risk, enough, loss):
     return high
 
 
-def _needed_in_words(counts, risk, enough, loss):
-    needed = _images_needed(counts, risk, enough, loss)
+def smallest_risk(counts, confidence, loss):
+    """The smallest bound that samples show to be kept, to a millionth.
+
+    Args:
+        counts: `LossCounts`.
+        confidence, loss: of the promise.
+
+    Returns:
+        A float; 1 where none below it is shown.
+    """
+    enough = -math.log(1 - confidence)
+    low, high = 0.0, 1.0
+    while high - low > 1e-6:
+        middle = (low + high) / 2
+        low, high = (low, middle) if evidence(counts, middle, loss) >= enough else (middle, high)
+    return high
+
+
+def _needed_in_words(counts, risk, confidence, loss):
+    needed = images_needed(counts, risk, confidence, loss)
     if needed is None:
         return (
             f"The safest thresholds lose {100 * counts.loss(loss):.2f} points on them, so that no "

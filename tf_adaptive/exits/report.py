@@ -129,25 +129,23 @@ class ExitReport:
             self.temperatures = fit_temperatures(*makers)
         settings = {"measure": measure, "temperatures": self.temperatures}
 
-        def rows_of(family):
-            return at_thresholds(
-                family,
-                calibration_logits,
-                test_logits,
-                test_labels,
-                costs,
-                calibration_labels=calibration_labels,
-                **settings,
-            )
-
-        self.budgets = rows_of(sweep(validation_logits, **settings).items())
-        self.optimal = rows_of(
-            (None, thresholds)
-            for thresholds in searched(validation_logits, validation_labels, costs, **settings)
+        swept = sweep(validation_logits, **settings)
+        optimal = searched(validation_logits, validation_labels, costs, **settings)
+        made = swept if makers[0] is validation_logits else sweep(makers[0], **settings)
+        nested = nested_from_safest(made)
+        counts = loss_counts(*testers, [thresholds for _, thresholds in nested], **settings)
+        rows = at_thresholds(
+            [*swept.items(), *((None, thresholds) for thresholds in optimal), *nested],
+            calibration_logits,
+            test_logits,
+            test_labels,
+            costs,
+            calibration_labels=calibration_labels,
+            **settings,
         )
-        nested = nested_from_safest(sweep(makers[0], **settings))
-        counts = [loss_counts(*testers, thresholds, **settings) for _, thresholds in nested]
-        self.family = list(zip(rows_of(nested), counts, strict=True))
+        self.budgets, rows = rows[: len(swept)], rows[len(swept) :]
+        self.optimal, rows = rows[: len(optimal)], rows[len(optimal) :]
+        self.family = list(zip(rows, counts, strict=True))
         self.anytime = anytime(
             test_logits,
             test_labels,
@@ -155,11 +153,9 @@ class ExitReport:
             calibration_logits=calibration_logits,
             calibration_labels=calibration_labels,
         )
+        self._confidences = confidences_of_exits(test_logits, **settings)
         self.calibration = calibration_rows(
-            test_logits,
-            test_labels,
-            self.temperatures,
-            confidences_of_exits(test_logits, **settings),
+            test_logits, test_labels, self.temperatures, self._confidences
         )
         self.near_last_exit = cheapest_budget(
             self.budgets, self.anytime[-1].calibration_accuracy_percent - DEFAULT_ACCURACY_DROP
@@ -181,23 +177,13 @@ class ExitReport:
             latencies=self.latencies,
         )
 
-    def operating_point(
-        self,
-        *,
-        budget_mmacs=None,
-        accuracy_drop=None,
-        thresholds=None,
-        risk=None,
-        confidence=None,
-        latency_ms=None,
-        latency_by="mean",
-        method="sweep",
-    ):
+    def operating_point(self, **choice):
         """Thresholds, chosen on the calibration images, and what they give on the test images.
 
         Args:
-            budget_mmacs, accuracy_drop, thresholds, risk, confidence, latency_ms, latency_by,
-            method: see `choose_operating_point`; for `latency_ms`, `latencies` must be set.
+            **choice: `budget_mmacs`, `accuracy_drop`, `thresholds`, `risk` and `confidence`,
+                `latency_ms` and `latency_by` (once `latencies` is set), `method`: see
+                `choose_operating_point`.
 
         Returns:
             `OperatingPoint`.
@@ -211,18 +197,8 @@ class ExitReport:
             >>> point.mean_macs <= 30e6
             True
         """
-        point = choose_operating_point(
-            self.rows,
-            budget_mmacs=budget_mmacs,
-            accuracy_drop=accuracy_drop,
-            thresholds=thresholds,
-            risk=risk,
-            confidence=confidence,
-            latency_ms=latency_ms,
-            latency_by=latency_by,
-            method=method,
-        )
-        if thresholds is None:
+        point = choose_operating_point(self.rows, **choice)
+        if choice.get("thresholds") is None:
             return point
         exits, shares = self._exits_at(point.thresholds)
         right = right_by_labels(self.test_logits, self.test_labels)
@@ -288,7 +264,6 @@ class ExitReport:
             directory: the folder.
             static, others: see `report_page`.
         """
-        confidences = confidences_of_exits(self.test_logits, self.measure, self.temperatures)
         count = min(_PAGE_PICTURES, len(self.test_labels))
         # Evenly spaced over the test set, so that nobody picked them.
         shown = np.linspace(0, len(self.test_labels) - 1, count).round().astype(int)
@@ -296,7 +271,7 @@ class ExitReport:
             self._pictures(shown.tolist()),
             self.test_labels[shown],
             self.test_logits[:, shown].argmax(-1).T,
-            confidences[:, shown].T,
+            self._confidences[:, shown].T,
             strict=True,
         )
         page = report_page(
@@ -314,8 +289,7 @@ class ExitReport:
 
     def _exits_at(self, thresholds):
         """The exit at which each test image leaves, from 1, and the share at each."""
-        confidences = confidences_of_exits(self.test_logits, self.measure, self.temperatures)
-        return exits_and_shares(confidences, thresholds)
+        return exits_and_shares(self._confidences, thresholds)
 
     def _first_and_last_exit(self):
         last_exit, budget = self.anytime[-1], self.near_last_exit

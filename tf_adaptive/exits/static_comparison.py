@@ -69,7 +69,7 @@ def adaptive_curve(
         test_logits: float `(exits, samples, classes)`.
         test_labels: integers `(samples,)`.
         costs: one row per exit with `.macs`.
-        budget_rows: what `evaluation.budgeted` gave, whose thresholds are from other images.
+        budget_rows: what `evaluation.at_thresholds` gave, whose thresholds are from other images.
         measure, temperatures: see `confidences_of_exits`, those of `budget_rows`.
 
     Returns:

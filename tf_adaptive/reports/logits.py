@@ -58,6 +58,13 @@ def collect_logits(model, batches):
     return np.concatenate(logits, axis=1), np.concatenate(labels)
 
 
+def log_probabilities(logits):
+    """Logarithms of the softmax of logits `(..., classes)`, float64."""
+    logits = np.asarray(logits, "float64")
+    logits = logits - logits.max(axis=-1, keepdims=True)
+    return logits - np.log(np.exp(logits).sum(axis=-1, keepdims=True))
+
+
 def percent(right):
     """Top-1 accuracy in percent of a bool array."""
     return 100.0 * float(np.mean(right))

@@ -3,9 +3,8 @@
 import dataclasses
 
 import numpy as np
-import tensorflow as tf
 
-from tf_adaptive.routing.dispatch import logits_at
+from tf_adaptive.reports.logits import log_probabilities
 
 # Each 2.5 % from the next.
 _TEMPERATURES = np.geomspace(0.05, 20, 241)
@@ -30,28 +29,11 @@ class PredictorCalibration:
     nll_before: float
 
 
-def collect_preferences(model, batches):
-    """The predictor's logits for every sample.
-
-    Args:
-        model: `tf_adaptive.DRNet`.
-        batches: an iterable of `(images, labels)`, see `collect_routed`.
-
-    Returns:
-        float32 `(samples, resolutions)`, in the order of `model.resolutions`.
-    """
-    prefer = tf.function(
-        lambda images: logits_at(model.predictor, images, model.predictor_resolution),
-        input_signature=[tf.TensorSpec((None, *model.input_shape[1:]))],
-    )
-    return np.concatenate([prefer(images).numpy() for images, _ in batches])
-
-
 def fit_predictor_temperature(preferences, logits, labels):
     """The temperature under which the labels are likeliest, between 0.05 and 20.
 
     Args:
-        preferences: float `(samples, resolutions)`, of `collect_preferences`.
+        preferences: float `(samples, resolutions)`, of `collect_routed`.
         logits: float `(resolutions, samples, classes)`, of the classifier.
         labels: integers `(samples,)`.
 
@@ -80,15 +62,10 @@ def predictor_calibration(temperature, preferences, logits, labels):
 
 def _of_labels(logits, labels):
     """Logarithms of each label's probability at each resolution, `(samples, resolutions)`."""
-    chosen = _log_softmax(logits)[:, np.arange(len(labels)), labels]
+    chosen = log_probabilities(logits)[:, np.arange(len(labels)), labels]
     return chosen.T
 
 
 def _nll(preferences, of_labels, temperature):
-    mixed = _log_softmax(preferences / temperature) + of_labels
+    mixed = log_probabilities(preferences / temperature) + of_labels
     return -float(np.mean(np.logaddexp.reduce(mixed, axis=-1)))
-
-
-def _log_softmax(logits):
-    logits = np.asarray(logits, "float64")
-    return logits - np.logaddexp.reduce(logits, axis=-1, keepdims=True)

@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from tf_adaptive.errors import InputError, check_whole
 from tf_adaptive.reports.logits import check_labels, check_logits, collect_logits, percent
+from tf_adaptive.routing.dispatch import logits_at
 
 RANDOM_SEEDS = (0, 1, 2)
 
@@ -78,7 +79,7 @@ class ScaleRow:
 
 
 def collect_routed(model, batches):
-    """The logits at every resolution and the router's choice for every sample.
+    """The logits at every resolution and the predictor's for every sample.
 
     Args:
         model: `tf_adaptive.DRNet`.
@@ -86,24 +87,26 @@ def collect_routed(model, batches):
             integers `(batch,)`.
 
     Returns:
-        `(logits, choices, labels)`: float32 `(resolutions, samples, classes)` in the order of
-        `model.resolutions`, int32 `(samples,)`, positions in it, and int64 `(samples,)`.
+        `(logits, preferences, labels)`: float32 `(resolutions, samples, classes)` in the order of
+        `model.resolutions`, float32 `(samples, resolutions)`, the largest of which is chosen, and
+        int64 `(samples,)`.
 
     Raises:
         InputError: no batches.
     """
-    choose = tf.function(
-        model.choose, input_signature=[tf.TensorSpec((None, *model.input_shape[1:]))]
+    prefer = tf.function(
+        lambda images: logits_at(model.predictor, images, model.predictor_resolution),
+        input_signature=[tf.TensorSpec((None, *model.input_shape[1:]))],
     )
-    choices = []
+    preferences = []
 
-    def chosen():
+    def preferred():
         for images, labels in batches:
-            choices.append(choose(images).numpy())
+            preferences.append(prefer(images).numpy())
             yield images, labels
 
-    logits, labels = collect_logits(model.every_resolution(), chosen())
-    return logits, np.concatenate(choices), labels
+    logits, labels = collect_logits(model.every_resolution(), preferred())
+    return logits, np.concatenate(preferences), labels
 
 
 def compare_choices(logits, choices, labels, resolutions, branch_macs, predictor_macs):

@@ -11,7 +11,6 @@ from tf_adaptive.reports.files import check_directory, put_in_place
 from tf_adaptive.reports.pictures import checked_class_names, picture_grid
 from tf_adaptive.routing import plots
 from tf_adaptive.routing.calibration import (
-    collect_preferences,
     fit_predictor_temperature,
     predictor_calibration,
 )
@@ -175,20 +174,20 @@ def evaluate_routing(model, dataset, *, batch_size, shown):
         `RoutingReport`.
     """
     batches = dataset.batches("test", batch_size)
-    logits, choices, labels = collect_routed(model, shown(batches, "test"))
+    logits, preferences, labels = collect_routed(model, shown(batches, "test"))
     validation = dataset.batches("validation", batch_size)
-    validation_logits, _, validation_labels = collect_routed(model, shown(validation, "validation"))
+    validation_logits, validation_preferences, validation_labels = collect_routed(
+        model, shown(validation, "validation")
+    )
     temperature = fit_predictor_temperature(
-        collect_preferences(model, validation), validation_logits, validation_labels
+        validation_preferences, validation_logits, validation_labels
     )
-    calibration = predictor_calibration(
-        temperature, collect_preferences(model, batches), logits, labels
-    )
+    calibration = predictor_calibration(temperature, preferences, logits, labels)
     costs = branch_costs(model)
     fixed_milliseconds, routed_milliseconds = _milliseconds(model, dataset)
     return RoutingReport(
         logits,
-        choices,
+        preferences.argmax(axis=-1),
         labels,
         costs.resolutions,
         costs.branch_macs,

@@ -76,13 +76,11 @@ class Run:
             return read_routing_report(self.run_dir)
         return read_exit_report(self.run_dir, len(self.model.outputs))
 
-    def operating_point(self, *, method="sweep", latency_by="mean", **choice):
+    def operating_point(self, **choice):
         """The thresholds that its report gives for a wish, or of a DRNet what its choice gives.
 
         Args:
-            method, latency_by: see `choose_operating_point`.
-            **choice: `budget_mmacs`, `accuracy_drop`, `thresholds`, `risk`, `confidence` and
-                `latency_ms`, see `choose_operating_point`; a DRNet has none.
+            **choice: what `choose_operating_point` takes beside the report; a DRNet has none of it.
 
         Returns:
             `OperatingPoint` or `RoutingPoint`.
@@ -93,7 +91,7 @@ class Run:
         if self.routes:
             check_no_operating_point(**choice)
             return self.report()[1]
-        return choose_operating_point(self.report(), method=method, latency_by=latency_by, **choice)
+        return choose_operating_point(self.report(), **choice)
 
     def executor(self, point=None, *, dtype=None):
         """The network as it is used, its batch norms folded.

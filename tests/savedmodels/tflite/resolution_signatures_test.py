@@ -106,7 +106,8 @@ def test_the_table_is_what_can_be_counted(drnet_int8, drnet):
     table = rows(drnet_int8 / "agreement.csv")
     model, dataset, _ = drnet
     positions = np.arange(TEST_IMAGES) * (dataset.sizes["test"] // TEST_IMAGES)
-    logits, choices, labels = collect_routed(model, dataset.batches("test", 64))
+    logits, preferences, labels = collect_routed(model, dataset.batches("test", 64))
+    choices = preferences.argmax(axis=-1)
     logits, choices, labels = logits[:, positions], choices[positions], labels[positions]
     runner = ResolutionRunner(drnet_int8)
     pictures = dataset.pictures("test", positions)
