@@ -162,7 +162,11 @@ def searched(logits, labels, costs, measure="max_probability", temperatures=None
 
     Returns:
         List of float32 `(exits - 1,)`, from the cheapest to the dearest.
+
+    Raises:
+        InputError: unknown `measure`, a wrong number of costs.
     """
+    _check_costs(costs, logits)
     confidences = confidences_of_exits(logits, measure, temperatures)
     starts = list(_sweep(confidences).values())
     if len(logits) == 1:
