@@ -10,6 +10,7 @@ from tf_adaptive import EarlyExit, RANet, with_collaboration, with_gradient_equi
 from tf_adaptive.errors import InputError
 from tf_adaptive.exits.stages import calls_by_stage
 from tf_adaptive.graph.calls import calls_before
+from tf_adaptive.graph.keras_internals import producer
 from tf_adaptive.layers import GradientRescale
 
 
@@ -169,6 +170,87 @@ def test_the_released_form_rescales_what_the_exits_read():
     assert ratio == pytest.approx(1 / 2, rel=1e-5)
     ratio = np.linalg.norm(ours[2, coarse]) / np.linalg.norm(plain[2, coarse])
     assert ratio == pytest.approx(1 / 3, rel=1e-5)
+
+
+def rescaled_edges(model, form):
+    """The factor of every edge that has one other than 1, by the map's name, then its reader's."""
+    edges = {}
+    for node in calls_before(with_gradient_equilibrium(model, form=form).outputs):
+        for tensor in node.input_tensors:
+            rescale = producer(tensor).operation
+            if isinstance(rescale, GradientRescale):
+                (given,) = producer(tensor).input_tensors
+                of_map = edges.setdefault(producer(given).operation.name, {})
+                of_map[node.operation.name] = rescale.scale
+    return edges
+
+
+def read_by_layer(name, factor):
+    """What a dense layer's scale makes of a map: its new features, and the map beside them."""
+    return {f"{name}_normal_bottleneck": factor, name: factor}
+
+
+# Of three exits, the last two of two layers: stage 3 reads a fine map that stage 2 computed.
+MSDNET_RELEASED = {
+    "stage_1_layer_1_scale_2": {
+        "stage_1_exit_unit_1": 1 / 3,
+        **read_by_layer("stage_2_layer_2_scale_2", 2 / 3),
+    },
+    "stage_2_layer_3_scale_2": {
+        "stage_2_exit_unit_1": 1 / 2,
+        **read_by_layer("stage_3_layer_4_scale_2", 1 / 2),
+    },
+}
+MSDNET_PAPER = {
+    **MSDNET_RELEASED,
+    "stage_1_stem_scale_1": read_by_layer("stage_1_layer_1_scale_1", 2 / 3),
+    "stage_2_layer_2_scale_1": read_by_layer("stage_2_layer_3_scale_1", 1 / 2),
+}
+
+
+def ranet_edges(crossing_two_boundaries):
+    return {
+        "stage_1_subnetwork_1_block_1_layer_1": {
+            "stage_1_exit_unit_1": 1 / 3,
+            "stage_2_subnetwork_1_block_2_layer_1_own_bottleneck": 2 / 3,
+            "stage_2_subnetwork_1_block_2_layer_1": 2 / 3,
+            "stage_3_subnetwork_2_block_1_lower": crossing_two_boundaries,
+            "stage_3_subnetwork_2_block_2_layer_1_lower_bottleneck": crossing_two_boundaries,
+        },
+        "stage_2_subnetwork_1_block_2_layer_1": {
+            "stage_2_exit_unit_1": 1 / 2,
+            "stage_3_subnetwork_2_block_2_lower": 1 / 2,
+        },
+    }
+
+
+RANET_PAPER = {
+    **ranet_edges(crossing_two_boundaries=1 / 3),
+    "stage_1_stem_subnetwork_1": {"stage_3_subnetwork_2_block_1_layer_1_lower_bottleneck": 1 / 3},
+    "stage_1_stem_subnetwork_2": {
+        "stage_3_subnetwork_2_block_1_layer_1_own_bottleneck": 1 / 3,
+        "stage_3_subnetwork_2_block_1_layer_1": 1 / 3,
+    },
+}
+
+
+def msdnet_of_late_fine_maps():
+    return msdnet_of_late_layers(block_layers=(1, 2, 2))
+
+
+@pytest.mark.parametrize(
+    ("network", "form", "edges"),
+    [
+        (msdnet_of_late_fine_maps, "paper", MSDNET_PAPER),
+        (msdnet_of_late_fine_maps, "released", MSDNET_RELEASED),
+        (tiny_ranet, "paper", RANET_PAPER),
+        (tiny_ranet, "released", ranet_edges(crossing_two_boundaries=2 / 3)),
+    ],
+)
+def test_the_factor_of_every_edge(network, form, edges):
+    assert rescaled_edges(network(), form) == {
+        name: pytest.approx(of_map) for name, of_map in edges.items()
+    }
 
 
 def test_a_collaborating_networks_branches_are_its_exits():

@@ -95,7 +95,8 @@ class _Rescaled:
             for node in calls
             for tensor in node.outputs
         }
-        # A branch is what only its own exit gets a gradient through.
+        # A branch is what only its own exit gets a gradient through. The last stage, which no other
+        # exit reads, has none: its exit pulls on each of its maps as in the plain network.
         stopped = [
             tensor
             for calls in self.stages
@@ -104,7 +105,7 @@ class _Rescaled:
             for tensor in node.outputs
         ]
         self._in_branch = set()
-        for number, calls in enumerate(self.stages, start=1):
+        for number, calls in enumerate(self.stages[:-1], start=1):
             later = set(map(id, calls_before(model.outputs[number:], stopped)))
             self._in_branch.update(id(node) for node in calls if id(node) not in later)
         self._exits_read = {
