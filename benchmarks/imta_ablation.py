@@ -87,6 +87,7 @@ def _phase_two(seed, row, phase_one, more):
         "output_dir": run_dir,
         "data_dir": _DATA_DIR.value,
         "epochs": _HEAD_EPOCHS.value,
+        "augmented_passes": 1,
         "seed": seed,
     }
     _train("trainers.train_collaboration", run_dir, arguments, more)

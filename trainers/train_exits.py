@@ -41,7 +41,7 @@ from tf_adaptive.runs.directory import (
 from tf_adaptive.runs.evaluate import report_if_finished, report_run
 from tf_adaptive.training.multi_exit_phases import (
     FEATURE_BATCH_SIZE,
-    feature_passes,
+    frozen_features,
     phase_1_step,
     phase_2_step,
 )
@@ -148,7 +148,7 @@ def _train_frozen(model, dataset, drop_shares, config):
     run_dir = network_training.RUN_DIR.value
     backbone, heads, teacher = split_frozen(model)
 
-    features = feature_passes(
+    features = frozen_features(
         backbone,
         dataset,
         augmented_passes=_AUGMENTED_PASSES.value,

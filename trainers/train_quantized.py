@@ -35,6 +35,7 @@ _LEARNING_RATE = flags.DEFINE_float(
 
 def main():
     check_whole("calibration_images", _CALIBRATION_IMAGES.value, least=1)
+    program.fill_unset(batch_size=64)
     second_run.check_flags()
     if second_run.is_done():
         return

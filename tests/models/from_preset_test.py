@@ -4,7 +4,7 @@ from absl.testing import flagsaver
 
 from tf_adaptive.errors import InputError
 from tf_adaptive.models.from_preset import NETWORKS, classes_by_preset
-from tf_adaptive.training.recipes import published_recipe
+from tf_adaptive.training.recipes import published_phase_2_recipe, published_recipe
 from trainers.flags.network import PRESET, fill_preset
 
 
@@ -50,3 +50,17 @@ def test_a_preset_with_one_exit_is_a_backbone_and_one_with_several_is_none():
     backbones = classes_by_preset()
     assert {"resnet_cifar_20", "wideresnet_28_10", "googlenet", "efficientnet_lite0"} < {*backbones}
     assert not {"resnet_mc_cifar", "densenet_mc_cifar", "msdnet_cifar_lingrow4"} & {*backbones}
+
+
+@pytest.mark.parametrize(
+    ("preset", "recipe"),
+    [
+        ("msdnet_cifar_lingrow5", (180, 64, 90, 135, 0.1, 3.0)),
+        ("ranet_imagenet_step8", (90, 256, 30, 60, 0.9, 1.0)),
+    ],
+)
+def test_recipe_of_phase_2(preset, recipe):
+    found = published_phase_2_recipe(preset)
+    drops = [share * found["epochs"] for share in found["drop_shares"]]
+    alone = (found["alpha"], found["temperature"])
+    assert (found["epochs"], found["batch_size"], *drops, *alone) == pytest.approx(recipe)

@@ -29,6 +29,7 @@ def test_only_the_exits_have_changed(finished_run, collaborating_run):
     config, model = load_finished_run(collaborating_run)
     assert config["preset"] == TINY
     assert (config["alpha"], config["temperature"]) == (0.1, 3.0)
+    assert config["augmented_passes"] is None
     assert 0 < config["learning_rate"] <= 0.1
     frozen = {weight.path: weight.numpy() for weight in phase_one.weights}
     trained = {weight.path: weight.numpy() for weight in model.weights}
@@ -50,14 +51,20 @@ def test_the_run_is_one_that_evaluation_takes(collaborating_run, tmp_path):
     assert rows(run_dir / "report" / "anytime.csv") == before
 
 
-def test_distillation_alone_keeps_the_exits_form(finished_run, tmp_path):
+def test_without_either_technique_the_runs_own_exits_are_trained_on(finished_run, tmp_path):
     directories = ("--run_dir", finished_run, "--output_dir", tmp_path / "run")
-    finished = run_program(PROGRAM, *directories, *SHORT, "--nocollaboration")
+    control = ("--nocollaboration", "--nodistillation", "--augmented_passes", "1")
+    finished = run_program(PROGRAM, *directories, *SHORT, *control)
     assert finished.status == 0, finished.stderr
     _, phase_one = load_finished_run(finished_run)
     _, model = load_finished_run(tmp_path / "run")
-    shapes = [[tuple(w.shape) for w in network.weights] for network in (phase_one, model)]
-    assert sorted(shapes[0]) == sorted(shapes[1])
+    before = {weight.path: weight.numpy() for weight in phase_one.weights}
+    after = {weight.path.removeprefix("own_"): weight.numpy() for weight in model.weights}
+    assert before.keys() == after.keys()
+    changed = [path for path in before if not np.array_equal(before[path], after[path])]
+    assert sorted(changed) == sorted(
+        f"exit_{number}/{weight}" for number in range(1, 5) for weight in ("kernel", "bias")
+    )
 
 
 @pytest.mark.parametrize(("good", "alpha"), [(1, 1.0), (4, 0.1)])
@@ -112,11 +119,6 @@ def copy_with_one_good_exit(run, copy, good):
 )
 def test_bad_flags(finished_run, tmp_path, flag, message):
     assert message in refused_by(tmp_path, finished_run, flag)
-
-
-def test_neither_technique(finished_run, tmp_path):
-    line = refused_by(tmp_path, finished_run, "--nocollaboration", "--nodistillation")
-    assert "must have collaboration, distillation or both" in line
 
 
 def test_a_run_that_never_finished(finished_run, tmp_path):

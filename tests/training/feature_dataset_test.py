@@ -2,6 +2,7 @@ import keras
 import numpy as np
 import pytest
 
+from tests.bounds import ROUNDING, apart
 from tests.training.tiny_training import BATCH_SIZE, tiny_dataset, tiny_model
 from tf_adaptive.errors import InputError
 from tf_adaptive.exits.collaboration import with_collaboration
@@ -10,6 +11,7 @@ from tf_adaptive.exits.losses import one_for_all_distillation
 from tf_adaptive.training import multi_exit_phases
 from tf_adaptive.training.feature_dataset import FeatureDataset, collect_features
 from tf_adaptive.training.gradient_step import sgd
+from tf_adaptive.training.multi_exit_phases import frozen_features
 from tf_adaptive.training.multi_exit_step import TrainStep
 
 EPOCHS = 2
@@ -51,6 +53,35 @@ def test_refuses():
         FeatureDataset([pairs(3)], validation=pairs(3)).batches("test", 2)
 
 
+def test_streamed_features_are_of_each_epochs_own_images():
+    model, dataset = tiny_model(), tiny_dataset()
+    backbone, _ = split_heads(model, [feature for _, feature in linear_exits(model)])
+    streamed = frozen_features(backbone, dataset, augmented_passes=None, seed=0, folder=None)
+    assert streamed.sizes == {split: dataset.sizes[split] for split in ("train", "validation")}
+    assert streamed.steps_per_epoch(BATCH_SIZE) == dataset.steps_per_epoch(BATCH_SIZE)
+    of_epochs = []
+    for epoch in range(2):
+        order = {"epoch": epoch, "seed": 3}
+        images, labels = collected(dataset.training_batches(BATCH_SIZE, **order))
+        features, same_labels = collected(streamed.training_batches(BATCH_SIZE, **order))
+        np.testing.assert_array_equal(labels, same_labels)
+        assert apart(features, backbone(images).numpy()) < ROUNDING
+        rest, _ = collected(streamed.training_batches(BATCH_SIZE, first_batch=1, **order))
+        np.testing.assert_array_equal(rest, features[BATCH_SIZE:])
+        of_epochs.append(features)
+    # Shuffled and augmented anew.
+    assert not np.isin(of_epochs[0][:, 0], of_epochs[1][:, 0]).all()
+    features, labels = collected(streamed.batches("validation", BATCH_SIZE))
+    images, same_labels = collected(dataset.batches("validation", BATCH_SIZE))
+    np.testing.assert_array_equal(labels, same_labels)
+    assert apart(features, backbone(images).numpy()) < ROUNDING
+    assert streamed.some_training_features(5).shape == (5, features.shape[1])
+    everything = streamed.some_training_features(10**6)
+    assert len(everything) == dataset.sizes["train"]
+    with pytest.raises(InputError, match="`split` must be one of validation"):
+        streamed.batches("train", 2)
+
+
 def test_features_on_disk_are_those_in_memory(tmp_path):
     model = tiny_model()
     backbone, _ = split_heads(model, [feature for _, feature in linear_exits(model)])
@@ -86,7 +117,7 @@ def test_features_that_are_too_many_go_to_the_disk(tmp_path, monkeypatch):
         return collect_features(*arguments, **named)
 
     monkeypatch.setattr(multi_exit_phases, "collect_features", collect)
-    multi_exit_phases.feature_passes(
+    multi_exit_phases.frozen_features(
         backbone, tiny_dataset(), augmented_passes=1, seed=0, folder=tmp_path
     )
     assert kept == [tmp_path, tmp_path]

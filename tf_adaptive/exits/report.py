@@ -36,7 +36,7 @@ from tf_adaptive.exits.promise import LossCounts
 from tf_adaptive.exits.thresholds import MEASURES, NEVER, check_thresholds
 from tf_adaptive.files import replaced_whole
 from tf_adaptive.reports.files import check_directory, put_in_place
-from tf_adaptive.reports.logits import check_logits, collect_logits, percent
+from tf_adaptive.reports.logits import check_logits, logits_collector, percent
 from tf_adaptive.reports.pictures import checked_class_names, picture_grid
 
 # What images of each split are for.
@@ -334,14 +334,14 @@ def evaluate_exits(model, dataset, *, measure, batch_size, shown, own_pictures=N
     splits = ["validation", "test"]
     if own_pictures is None and dataset.sizes["calibration"]:
         splits.append("calibration")
+    collect = logits_collector(model)
     collected = {
-        split: collect_logits(model, shown(dataset.batches(split, batch_size), split))
-        for split in splits
+        split: collect(shown(dataset.batches(split, batch_size), split)) for split in splits
     }
     words, sizes = "calibration images", dict(dataset.sizes)
     if own_pictures is not None:
         images, labelled, words = own_pictures
-        logits, labels = collect_logits(model, images)
+        logits, labels = collect(images)
         collected["calibration"] = (logits, labels if labelled else None)
         sizes["calibration"] = len(labels)
     (validation_logits, validation_labels), (test_logits, test_labels) = (

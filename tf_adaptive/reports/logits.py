@@ -17,9 +17,7 @@ def collect_logits(model, batches):
     """The logits of every exit for every sample, in the order of `batches`.
 
     Args:
-        model: a functional model with one image input and a list of K outputs
-            `(batch, classes)`, cheapest exit first; one alone may come without a list. A softmax
-            or a sigmoid at their end is taken off, with a warning.
+        model: see `logits_collector`.
         batches: an iterable of `(images, labels)`: `(batch, height, width, channels)` and
             integers `(batch,)`.
 
@@ -29,6 +27,23 @@ def collect_logits(model, batches):
     Raises:
         InputError: a model with several inputs, outputs of different class counts, or no
             batches.
+    """
+    return logits_collector(model)(batches)
+
+
+def logits_collector(model):
+    """`collect_logits` of one model, traced once for all data it is called with.
+
+    Args:
+        model: a functional model with one image input and a list of K outputs
+            `(batch, classes)`, cheapest exit first; one alone may come without a list. A softmax
+            or a sigmoid at their end is taken off, with a warning.
+
+    Returns:
+        A function of batches. It answers by the weights that the model has when it is called.
+
+    Raises:
+        InputError: a model with several inputs, or outputs of different class counts.
     """
     shapes = [tuple(output.shape) for output in model.outputs]
     if len(set(shapes)) > 1 or len(shapes[0]) != 2:
@@ -49,13 +64,16 @@ def collect_logits(model, batches):
         exits = keras.tree.flatten(model(images, training=False))
         return tf.stack([tf.cast(exit, tf.float32) for exit in exits])
 
-    logits, labels = [], []
-    for batch_images, batch_labels in batches:
-        logits.append(predict(batch_images).numpy())
-        labels.append(np.asarray(batch_labels, "int64"))
-    if not logits:
-        raise InputError("`batches` must hold at least one batch. Received: none.")
-    return np.concatenate(logits, axis=1), np.concatenate(labels)
+    def collect(batches):
+        logits, labels = [], []
+        for batch_images, batch_labels in batches:
+            logits.append(predict(batch_images).numpy())
+            labels.append(np.asarray(batch_labels, "int64"))
+        if not logits:
+            raise InputError("`batches` must hold at least one batch. Received: none.")
+        return np.concatenate(logits, axis=1), np.concatenate(labels)
+
+    return collect
 
 
 def log_probabilities(logits):

@@ -1,5 +1,6 @@
-"""Features that were computed before, as training sees images."""
+"""Features of a frozen network, as training sees images."""
 
+import itertools
 import os
 import tempfile
 
@@ -7,6 +8,8 @@ import numpy as np
 import tensorflow as tf
 
 from tf_adaptive.errors import InputError, check_choice, check_whole
+
+_ROWS_AT_ONCE = 256
 
 
 def collect_features(backbone, batches, *, on_disk_in=None, count=None):
@@ -25,10 +28,7 @@ def collect_features(backbone, batches, *, on_disk_in=None, count=None):
     Raises:
         InputError: no file can be written in the folder.
     """
-    run = tf.function(
-        lambda images: backbone(images, training=False),
-        input_signature=[tf.TensorSpec((None, *backbone.input_shape[1:]))],
-    )
+    run = _in_inference(backbone)
     pairs = ((run(images).numpy(), np.asarray(labels)) for images, labels in batches)
     if on_disk_in is None:
         features, labels = zip(*pairs, strict=True)
@@ -39,6 +39,13 @@ def collect_features(backbone, batches, *, on_disk_in=None, count=None):
         stored[first : first + len(features)] = features
         labels.append(batch_labels)
     return stored, np.concatenate(labels)
+
+
+def _in_inference(backbone):
+    return tf.function(
+        lambda images: backbone(images, training=False),
+        input_signature=[tf.TensorSpec((None, *backbone.input_shape[1:]))],
+    )
 
 
 def _array_on_disk(folder, shape):
@@ -55,6 +62,51 @@ def _array_on_disk(folder, shape):
         ) from error
 
 
+class StreamedFeatures:
+    """What `train` asks of an `ImageDataset`, on features of each epoch's own augmented images.
+
+    None of them are kept: a frozen network computes them batch by batch, in every epoch.
+
+    Args:
+        backbone: `keras.Model` from images to one tensor `(batch, features)`.
+        dataset: `ImageDataset`.
+        validation: `(features, labels)`, see `collect_features`.
+
+    Attributes:
+        sizes: number of images by split: `{"train": n, "validation": n}`.
+    """
+
+    def __init__(self, backbone, dataset, validation):
+        self._run = _in_inference(backbone)
+        self._dataset = dataset
+        self._validation = FeatureDataset([validation], validation)
+        self.sizes = {split: dataset.sizes[split] for split in ("train", "validation")}
+
+    def some_training_features(self, most):
+        """Features of training images, float32 `(images, features)`, of `most` or all of them."""
+        # Any order does.
+        batches = self.training_batches(_ROWS_AT_ONCE, epoch=0, seed=0)
+        wanted = -(-min(most, self.sizes["train"]) // _ROWS_AT_ONCE)
+        features = [features.numpy() for features, _ in itertools.islice(batches, wanted)]
+        return np.concatenate(features)[:most]
+
+    def training_batches(self, batch_size, *, epoch, seed, first_batch=0):
+        """Batches of the epoch's images; see `ImageDataset.training_batches`."""
+        batches = self._dataset.training_batches(
+            batch_size, epoch=epoch, seed=seed, first_batch=first_batch
+        )
+        return ((self._run(images), labels) for images, labels in batches)
+
+    def steps_per_epoch(self, batch_size):
+        """Batches in a pass; see `ImageDataset.steps_per_epoch`."""
+        return self._dataset.steps_per_epoch(batch_size)
+
+    def batches(self, split, batch_size):
+        """Batches of the validation split; see `ImageDataset.batches`."""
+        check_choice("split", split, ("validation",))
+        return self._validation.batches(split, batch_size)
+
+
 class FeatureDataset:
     """What `train` asks of an `ImageDataset`, on features that were computed before.
 
@@ -67,7 +119,6 @@ class FeatureDataset:
 
     Attributes:
         sizes: number of images by split: `{"train": n, "validation": n}`.
-        training_features: those of the first pass.
 
     Raises:
         InputError: no passes.
@@ -77,9 +128,13 @@ class FeatureDataset:
         if not passes:
             raise InputError("`passes` must be one or more passes over the images. Received: none.")
         self._passes = list(passes)
-        self.training_features, _ = self._passes[0]
         self._splits = {"train": self._passes[0], "validation": validation}
         self.sizes = {split: len(labels) for split, (_, labels) in self._splits.items()}
+
+    def some_training_features(self, most):
+        """Features of training images, of at most `most`, spread over the first pass."""
+        features, _ = self._passes[0]
+        return np.asarray(features[:: -(-len(features) // most)])
 
     def training_batches(self, batch_size, *, epoch, seed, first_batch=0):
         """Shuffled batches of one pass; see `ImageDataset.training_batches`."""

@@ -9,7 +9,11 @@ from tf_adaptive.exits.collaboration import with_collaboration
 from tf_adaptive.exits.linear_exits import linear_exits, split_heads, with_own_exits
 from tf_adaptive.exits.losses import multi_exit_cross_entropy, one_for_all_distillation
 from tf_adaptive.graph.calls import open_nested
-from tf_adaptive.training.feature_dataset import FeatureDataset, collect_features
+from tf_adaptive.training.feature_dataset import (
+    FeatureDataset,
+    StreamedFeatures,
+    collect_features,
+)
 from tf_adaptive.training.multi_exit_step import TrainStep
 
 FEATURE_BATCH_SIZE = 256
@@ -104,24 +108,25 @@ def phase_2_step(heads, teacher, descent, *, alpha, temperature):
     )
 
 
-def feature_passes(backbone, dataset, *, augmented_passes, seed, folder, shown=None):
-    """Runs a frozen backbone over the images, for training exits on what it gives.
+def frozen_features(backbone, dataset, *, augmented_passes, seed, folder, shown=None):
+    """What a frozen backbone makes of the images, for training exits on it.
 
     Args:
         backbone: of `phase_2_networks` or of `tf_adaptive.exits.frozen.split_frozen`.
         dataset: `ImageDataset`.
-        augmented_passes: number of passes over augmented training images; 0 for one over them as
-            they are.
-        seed: what order and augmentation are drawn from.
+        augmented_passes: None to run it in every epoch, on images augmented anew. Else the number
+            of passes over augmented images whose features are kept, and that epochs take in turn;
+            0 for one pass over them as they are.
+        seed: what order and augmentation of the kept passes are drawn from.
         folder: where features of more than `MOST_BYTES_IN_MEMORY` are kept while they are needed.
         shown: None, or a function of batches, the number of their images, of those in a batch, and
             what they are for, which gives the batches again and may show how far they are.
 
     Returns:
-        `FeatureDataset`.
+        `FeatureDataset`, or `StreamedFeatures` without kept passes.
     """
-
-    images = max(1, augmented_passes) * dataset.sizes["train"] + dataset.sizes["validation"]
+    kept = 0 if augmented_passes is None else max(1, augmented_passes)
+    images = kept * dataset.sizes["train"] + dataset.sizes["validation"]
     on_disk = 4 * backbone.output_shape[-1] * images > MOST_BYTES_IN_MEMORY
 
     def collected(batches, split, what):
@@ -133,18 +138,19 @@ def feature_passes(backbone, dataset, *, augmented_passes, seed, folder, shown=N
             count=count,
         )
 
-    if augmented_passes:
-        passes = [
-            collected(
-                dataset.training_batches(FEATURE_BATCH_SIZE, epoch=number, seed=seed),
-                "train",
-                f"features, pass {number + 1} of {augmented_passes}",
-            )
-            for number in range(augmented_passes)
-        ]
-    else:
-        batches = dataset.batches("train", FEATURE_BATCH_SIZE)
-        passes = [collected(batches, "train", "features")]
     batches = dataset.batches("validation", FEATURE_BATCH_SIZE)
     validation = collected(batches, "validation", "features for validation")
+    if augmented_passes is None:
+        return StreamedFeatures(backbone, dataset, validation)
+    if augmented_passes == 0:
+        batches = dataset.batches("train", FEATURE_BATCH_SIZE)
+        return FeatureDataset([collected(batches, "train", "features")], validation)
+    passes = [
+        collected(
+            dataset.training_batches(FEATURE_BATCH_SIZE, epoch=number, seed=seed),
+            "train",
+            f"features, pass {number + 1} of {augmented_passes}",
+        )
+        for number in range(augmented_passes)
+    ]
     return FeatureDataset(passes, validation)

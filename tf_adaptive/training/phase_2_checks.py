@@ -4,8 +4,8 @@ import numpy as np
 
 from tf_adaptive.exits.static_comparison import LOSES, Classified, compare
 
-# Rows that the features' second moments are taken from, spread over all.
-_MOST_ROWS = 10_000
+# Images that the features' second moments are taken from.
+MOMENTS_IMAGES = 10_000
 
 
 def largest_stable_rate(features, widths, *, momentum, nesterov):
@@ -18,16 +18,15 @@ def largest_stable_rate(features, widths, *, momentum, nesterov):
     without end where the features are large, as they are after a short phase I.
 
     Args:
-        features: float `(images, features)`, all exits' side by side.
+        features: float `(images, features)`, all exits' side by side, of `MOMENTS_IMAGES` or fewer.
         widths: the number of features of each exit.
         momentum, nesterov: see `sgd`.
 
     Returns:
         The rate that suits all exits, with two digits, rounded down.
     """
-    rows = np.asarray(features[:: -(-len(features) // _MOST_ROWS)], "float64")
     curvatures = []
-    for part in np.split(rows, np.cumsum(widths)[:-1], axis=1):
+    for part in np.split(np.asarray(features, "float64"), np.cumsum(widths)[:-1], axis=1):
         with_bias = np.concatenate([part, np.ones((len(part), 1))], axis=1)
         moments = with_bias.T @ with_bias / len(with_bias)
         curvatures.append(np.linalg.eigvalsh(moments)[-1] / 2)

@@ -10,7 +10,7 @@ from tf_adaptive.exits.costs import profile
 from tf_adaptive.exits.gradient_equilibrium import with_gradient_equilibrium
 from tf_adaptive.training.history import read_last_row
 from tf_adaptive.training.multi_exit_phases import (
-    feature_passes,
+    frozen_features,
     phase_1_step,
     phase_2_networks,
     phase_2_step,
@@ -112,7 +112,7 @@ class MultiExitTrainer:
             alpha=values["alpha"],
             temperature=values["distillation_temperature"],
         )
-        features = feature_passes(
+        features = frozen_features(
             backbone,
             self._dataset,
             augmented_passes=1,

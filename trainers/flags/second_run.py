@@ -16,7 +16,7 @@ from .resumed import MAY_DIFFER
 OUTPUT_DIR = flags.DEFINE_string("output_dir", None, "directory of the new run", required=True)
 RESUME = flags.DEFINE_bool("resume", False, "continue the run in --output_dir")
 _DATA_DIR = flags.DEFINE_string("data_dir", None, "where TFDS keeps data sets; the run's if unset")
-BATCH_SIZE = flags.DEFINE_integer("batch_size", 64, "images in a batch")
+BATCH_SIZE = flags.DEFINE_integer("batch_size", None, "images in a batch")
 MOMENTUM = flags.DEFINE_float("momentum", 0.9, "momentum of SGD")
 NESTEROV = flags.DEFINE_bool("nesterov", True, "Nesterov's form of momentum")
 _WEIGHT_DECAY = flags.DEFINE_float("weight_decay", 1e-4, "L2 on all weights that are trained")
@@ -28,7 +28,8 @@ _CHECKPOINT_SECONDS = flags.DEFINE_float(
 
 def check_flags():
     """Refuses what can be refused before a run is read."""
-    check_whole("batch_size", BATCH_SIZE.value, least=1)
+    if BATCH_SIZE.value is not None:
+        check_whole("batch_size", BATCH_SIZE.value, least=1)
     check_whole("seed", SEED.value, least=0, most=2**32 - 1)
 
 
