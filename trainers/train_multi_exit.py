@@ -18,7 +18,7 @@ from tf_adaptive.programs import program
 from tf_adaptive.runs.checks import check_same_network
 from tf_adaptive.runs.directory import finish_run, load_finished_run
 from tf_adaptive.runs.evaluate import report_if_finished, report_run
-from tf_adaptive.training.multi_exit_phases import phase_1_step
+from tf_adaptive.training.multi_exit_phases import kernels_by_stage, phase_1_step
 from tf_adaptive.training.recipes import published_recipe
 
 from .flags import network as network_flags
@@ -42,6 +42,11 @@ _GRADIENT_EQUILIBRIUM_FORM = flags.DEFINE_string(
     "paper",
     "what Gradient Equilibrium rescales: paper, all features; released, what the exits read",
 )
+_LOG_UPDATES = flags.DEFINE_bool(
+    "log_updates",
+    False,
+    "columns train_update_stage_1 … of history.csv: the mean of ‖Δw‖/‖w‖ of each stage's kernels",
+)
 
 
 def main():
@@ -64,6 +69,7 @@ def main():
         _, other = load_finished_run(_WEIGHTS_FROM.value)
         check_same_network(other, model, _WEIGHTS_FROM.value)
         model.set_weights(other.get_weights())
+    updates_of = kernels_by_stage(model) if _LOG_UPDATES.value else None
     if _GRADIENT_EQUILIBRIUM.value:
         model = with_gradient_equilibrium(model, form=_GRADIENT_EQUILIBRIUM_FORM.value)
     epochs = network_training.EPOCHS.value
@@ -73,6 +79,7 @@ def main():
         descent,
         exit_weights=check_exit_weights(program.numbers(_EXIT_WEIGHTS), len(model.outputs)),
         pruning=pruning_flags.pruning_of(model, steps=descent.steps),
+        updates_of=updates_of,
     )
     network_training.train_in(
         run_dir,

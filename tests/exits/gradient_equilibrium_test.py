@@ -8,6 +8,7 @@ from tests.tiny_networks import msdnet_of_late_layers
 from tests.training.tiny_training import tiny_model
 from tf_adaptive import EarlyExit, RANet, with_collaboration, with_gradient_equilibrium
 from tf_adaptive.errors import InputError
+from tf_adaptive.exits.gradient_equilibrium import trunk_variables
 from tf_adaptive.exits.stages import calls_by_stage
 from tf_adaptive.graph.calls import calls_before
 from tf_adaptive.graph.keras_internals import producer
@@ -251,6 +252,30 @@ def test_the_factor_of_every_edge(network, form, edges):
     assert rescaled_edges(network(), form) == {
         name: pytest.approx(of_map) for name, of_map in edges.items()
     }
+
+
+def test_trunk_variables_are_what_it_changes(network):
+    """By equation 5 one factor for all gradients of a stage's trunk, and 1 for its own branch."""
+    variables = network.trainable_variables
+    plain = gradients_of_all(network, variables)
+    ours = gradients_of_all(with_gradient_equilibrium(network), variables)
+    trunks = trunk_variables(network)
+    factors = {
+        id(variable): 1 / (len(trunks) - number)
+        for number, trunk in enumerate(trunks)
+        for variable in trunk
+    }
+    assert 0 < len(factors) < len(variables)
+    for variable, theirs, gradient in zip(variables, plain, ours, strict=True):
+        expected = factors.get(id(variable), 1) * theirs
+        size = max(np.abs(expected).max(), 1e-6)
+        np.testing.assert_allclose(gradient, expected, atol=1e-4 * size, err_msg=variable.path)
+
+
+def gradients_of_all(model, variables):
+    with tf.GradientTape() as tape:
+        loss = sum(tf.reduce_sum(tf.sin(exit)) for exit in model(images(), training=True))
+    return [gradient.numpy() for gradient in tape.gradient(loss, [v.value for v in variables])]
 
 
 def test_a_collaborating_networks_branches_are_its_exits():

@@ -109,6 +109,26 @@ def test_outputs_may_have_names():
     assert list(step.validate([batch()])) == ["validation_accuracy_near", "validation_accuracy_far"]
 
 
+def test_updates_are_told():
+    model = linear_model()
+    parts = {"both": model.trainable_variables[::2], "last": model.trainable_variables[2:3]}
+    step = TrainStep(model, sgd(constant(0.2)), cross_entropy, updates_of=parts)
+    expected = {name: [] for name in parts}
+    sizes = (6, 2)
+    for size in sizes:
+        before = {name: [v.numpy() for v in part] for name, part in parts.items()}
+        step(*batch(size))
+        for name, part in parts.items():
+            change = [v.numpy() - w for v, w in zip(part, before[name], strict=True)]
+            norms = [np.linalg.norm(np.concatenate(each)) for each in (change, before[name])]
+            expected[name].append(norms[0] / norms[1])
+    metrics = step.metrics()
+    assert list(metrics)[-2:] == ["train_update_both", "train_update_last"]
+    for name, updates in expected.items():
+        mean = np.average(updates, weights=sizes)
+        assert metrics[f"train_update_{name}"] == pytest.approx(mean, rel=1e-4)
+
+
 def test_learning_rate_is_the_latest_steps():
     schedule = keras.optimizers.schedules.PiecewiseConstantDecay([0, 1], [0.3, 0.2, 0.1])
     step = TrainStep(linear_model(), sgd(schedule), cross_entropy)

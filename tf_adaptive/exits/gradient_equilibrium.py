@@ -47,6 +47,51 @@ def with_gradient_equilibrium(model, *, form="paper"):
     return _BalancedNetwork(model, form=form, name=model.name)
 
 
+def trunk_variables(model):
+    """The trainable variables on which Gradient Equilibrium has an effect, by stage.
+
+    By equation 5 every exit's gradient on what stage i shares with later exits has the same factor
+    1/(K − i + 1). The last stage, whose factor is 1, has all its variables here.
+
+    Args:
+        model: as `with_gradient_equilibrium` takes, without nested models.
+
+    Returns:
+        List of K lists of Keras variables; a layer of several stages is the first one's.
+    """
+    stages = calls_by_stage(model)
+    in_branch = _calls_in_branches(model, stages)
+    seen, trunks = set(), []
+    for calls in stages:
+        trunks.append([])
+        for node in calls:
+            for variable in getattr(node.operation, "trainable_variables", []):
+                if id(node) not in in_branch and id(variable) not in seen:
+                    trunks[-1].append(variable)
+                seen.add(id(variable))
+    return trunks
+
+
+def _calls_in_branches(model, stages):
+    """Ids of the calls that only their own stage's exit gets a gradient through.
+
+    The last stage, which no later exit reads, has none: its exit pulls on each of its maps as in
+    the plain network.
+    """
+    stopped = [
+        tensor
+        for calls in stages
+        for node in calls
+        if isinstance(node.operation, StopGradient)
+        for tensor in node.outputs
+    ]
+    in_branch = set()
+    for number, calls in enumerate(stages[:-1], start=1):
+        later = set(map(id, calls_before(model.outputs[number:], stopped)))
+        in_branch.update(id(node) for node in calls if id(node) not in later)
+    return in_branch
+
+
 @keras.saving.register_keras_serializable(package="tf_adaptive")
 class _BalancedNetwork(keras.Model):
     """A functional model that is saved as the network it was made from, and made from it anew.
@@ -95,19 +140,7 @@ class _Rescaled:
             for node in calls
             for tensor in node.outputs
         }
-        # A branch is what only its own exit gets a gradient through. The last stage, which no other
-        # exit reads, has none: its exit pulls on each of its maps as in the plain network.
-        stopped = [
-            tensor
-            for calls in self.stages
-            for node in calls
-            if isinstance(node.operation, StopGradient)
-            for tensor in node.outputs
-        ]
-        self._in_branch = set()
-        for number, calls in enumerate(self.stages[:-1], start=1):
-            later = set(map(id, calls_before(model.outputs[number:], stopped)))
-            self._in_branch.update(id(node) for node in calls if id(node) not in later)
+        self._in_branch = _calls_in_branches(model, self.stages)
         self._exits_read = {
             id(tensor)
             for calls in self.stages

@@ -108,7 +108,7 @@ class GradientStep:
     def _descend(self, tape, loss, labels):
         """Moves the weights against the gradient of the mean loss of a batch, and sums it up."""
         groups = [[variable.value for variable in variables] for _, variables in self._optimizers]
-        gradients = tape.gradient(loss, groups)
+        gradients = self._gradients(tape, loss, groups)
         self._learning_rate.assign(self._optimizers[0][0].learning_rate)
         for (optimizer, variables), own in zip(self._optimizers, gradients, strict=True):
             if self._weight_decay:
@@ -122,6 +122,10 @@ class GradientStep:
         batch_size = tf.size(labels, out_type=tf.int64)
         self._loss_sum.assign_add(tf.cast(loss, tf.float64) * tf.cast(batch_size, tf.float64))
         self._images.assign_add(batch_size)
+
+    def _gradients(self, tape, loss, groups):
+        """Of the loss on each optimizer's variables, lists of lists, before weight decay."""
+        return tape.gradient(loss, groups)
 
     def _mean(self, total):
         """A sum divided by the images since the last `reset`."""

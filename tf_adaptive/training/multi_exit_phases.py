@@ -6,6 +6,7 @@ Phase II is IMTA's (Li et al. 2019), new exits on a finished, frozen network.
 import keras
 
 from tf_adaptive.exits.collaboration import with_collaboration
+from tf_adaptive.exits.gradient_equilibrium import trunk_variables
 from tf_adaptive.exits.linear_exits import linear_exits, split_heads, with_own_exits
 from tf_adaptive.exits.losses import multi_exit_cross_entropy, one_for_all_distillation
 from tf_adaptive.graph.calls import open_nested
@@ -20,7 +21,7 @@ FEATURE_BATCH_SIZE = 256
 MOST_BYTES_IN_MEMORY = 2 * 10**9
 
 
-def phase_1_step(model, descent, *, exit_weights=None, pruning=None):
+def phase_1_step(model, descent, *, exit_weights=None, pruning=None, updates_of=None):
     """The step that trains the whole network on all its exits.
 
     Args:
@@ -28,6 +29,7 @@ def phase_1_step(model, descent, *, exit_weights=None, pruning=None):
         descent: `Descent`.
         exit_weights: see `multi_exit_cross_entropy`.
         pruning: see `GradientStep`.
+        updates_of: see `TrainStep`.
 
     Returns:
         `TrainStep`.
@@ -50,7 +52,20 @@ def phase_1_step(model, descent, *, exit_weights=None, pruning=None):
         loss,
         weight_decay=descent.weight_decay,
         pruning=pruning,
+        updates_of=updates_of,
     )
+
+
+def kernels_by_stage(model):
+    """The kernels of each stage's trunk by "stage_1" to "stage_K", for `updates_of`.
+
+    Args:
+        model: see `trunk_variables`.
+    """
+    return {
+        f"stage_{number}": [variable for variable in trunk if len(variable.shape) > 1]
+        for number, trunk in enumerate(trunk_variables(model), start=1)
+    }
 
 
 def phase_2_networks(trained, *, collaboration):

@@ -12,7 +12,9 @@ class TrainStep(GradientStep):
     """One step of gradient descent on all exits.
 
     The metrics are "loss", and "train_accuracy_<output>" and "validation_accuracy_<output>" of
-    each output, top-1 as fractions.
+    each output, top-1 as fractions, and "train_update_<part>" of each of `updates_of`, the mean of
+    ‖Δw‖ / ‖w‖ over the steps: with batch norm behind them, what a kernel learns by (its effective
+    rate is the rate by ‖w‖²).
 
     Args:
         model: a functional model with one image input and a list of K outputs
@@ -23,6 +25,8 @@ class TrainStep(GradientStep):
         teacher: None, or a model of the same input that answers logits `(batch, classes)`; they
             are then the loss's third argument. It is run as in inference and does not learn.
         output_names: what the K outputs are called in metrics; None for "exit_1" to "exit_K".
+        updates_of: dictionary from a part's name to its trainable variables, whose updates are
+            told; None tells none.
         weight_decay: see `GradientStep`.
         pruning: see `GradientStep`.
 
@@ -38,6 +42,7 @@ class TrainStep(GradientStep):
         *,
         teacher=None,
         output_names=None,
+        updates_of=None,
         weight_decay=0.0,
         pruning=None,
     ):
@@ -50,10 +55,12 @@ class TrainStep(GradientStep):
         count = len(model.outputs)
         self._output_names = output_names or [f"exit_{exit}" for exit in range(1, count + 1)]
         self._correct = tf.Variable(tf.zeros(count, tf.int64))
+        self._updates_of = updates_of or {}
+        self._updates = tf.Variable(tf.zeros(len(self._updates_of), tf.float64))
         super().__init__(
             model,
             [(optimizer, model.trainable_variables)],
-            [self._correct],
+            [self._correct, self._updates] if self._updates_of else [self._correct],
             weight_decay=weight_decay,
             pruning=pruning,
         )
@@ -61,7 +68,11 @@ class TrainStep(GradientStep):
 
     def metrics(self):
         accuracies = self._by_output("train_accuracy", self._mean(self._correct))
-        return {"loss": float(self._mean(self._loss_sum)), **accuracies}
+        updates = {
+            f"train_update_{part}": float(update)
+            for part, update in zip(self._updates_of, self._mean(self._updates), strict=True)
+        }
+        return {"loss": float(self._mean(self._loss_sum)), **accuracies, **updates}
 
     def validate(self, batches):
         correct, total = np.zeros(len(self._output_names), "int64"), 0
@@ -81,7 +92,12 @@ class TrainStep(GradientStep):
         with tf.GradientTape() as tape:
             logits = keras.tree.flatten(self.model(images, training=True))
             loss = self._loss(labels, logits, *taught)
+        before = [[tf.identity(v.value) for v in part] for part in self._updates_of.values()]
         self._descend(tape, loss, labels)
+        if before:
+            images = tf.size(labels, out_type=tf.int64)
+            updates = map(_update, before, self._updates_of.values())
+            self._updates.assign_add(tf.stack(list(updates)) * tf.cast(images, tf.float64))
         self._correct.assign_add(_correct_per_exit(labels, logits))
 
     def _count_correct_in(self, images, labels):
@@ -97,3 +113,9 @@ def _correct_per_exit(labels, logits):
             for exit in logits
         ]
     )
+
+
+def _update(before, variables):
+    """‖Δw‖ / ‖w‖ of variables all together, a float64 scalar."""
+    changes = [variable.value - value for variable, value in zip(variables, before, strict=True)]
+    return tf.cast(tf.linalg.global_norm(changes) / tf.linalg.global_norm(before), tf.float64)
