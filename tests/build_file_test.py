@@ -5,7 +5,7 @@ import pathlib
 import pytest
 
 REPOSITORY = pathlib.Path(__file__).parents[1]
-FOLDERS = ("tf_adaptive", "trainers", "savedmodels", "benchmarks", "tests")
+FOLDERS = ("tf_adaptive", "trainers", "savedmodels", "benchmarks", "experiments", "tests")
 
 
 @pytest.fixture(scope="module")
