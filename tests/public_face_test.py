@@ -25,8 +25,8 @@ _PUBLIC = {
     *("EarlyExit", "MSDNet", "OperatingPoint", "Routing", "attach_exits", "choose_exits"),
     *("confidence_scores", "costs", "evaluate", "exit_fractions", "fold_batch_norm"),
     *("load_dataset", "load_pytorch_weights", "load_run", "profile", "split_stages"),
-    *("thresholds_for_budget", "train", "with_collaboration", "with_gradient_equilibrium"),
-    "with_quantization",
+    *("thresholds_for_budget", "train", "with_boosting", "with_collaboration"),
+    *("with_gradient_equilibrium", "with_quantization"),
 }
 
 

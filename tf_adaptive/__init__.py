@@ -10,6 +10,7 @@ from tf_adaptive.compression.quantization import with_quantization
 from tf_adaptive.data import load_dataset
 from tf_adaptive.errors import InputError
 from tf_adaptive.exits.attach import attach_exits
+from tf_adaptive.exits.boosting import with_boosting
 from tf_adaptive.exits.collaboration import with_collaboration
 from tf_adaptive.exits.costs import ExitCost, profile
 from tf_adaptive.exits.early_exit import EarlyExit
@@ -81,6 +82,7 @@ __all__ = [
     "thresholds_for_budget",
     "train",
     "WideResNet",
+    "with_boosting",
     "with_collaboration",
     "with_gradient_equilibrium",
     "with_quantization",

@@ -10,12 +10,13 @@ half and three quarters of them, ImageNet's 90 at batch 256, after one and two t
 import keras
 from absl import flags
 
-from tf_adaptive.errors import check_choice
+from tf_adaptive.errors import check_at_least_0, check_choice
+from tf_adaptive.exits.boosting import with_boosting
 from tf_adaptive.exits.gradient_equilibrium import FORMS, with_gradient_equilibrium
 from tf_adaptive.exits.losses import check_exit_weights
 from tf_adaptive.models.from_preset import build_network
 from tf_adaptive.programs import program
-from tf_adaptive.runs.checks import check_same_network
+from tf_adaptive.runs.checks import take_weights
 from tf_adaptive.runs.directory import finish_run, load_finished_run
 from tf_adaptive.runs.evaluate import report_if_finished, report_run
 from tf_adaptive.training.multi_exit_phases import kernels_by_stage, phase_1_step
@@ -42,6 +43,12 @@ _GRADIENT_EQUILIBRIUM_FORM = flags.DEFINE_string(
     "paper",
     "what Gradient Equilibrium rescales: paper, all features; released, what the exits read",
 )
+_BOOSTING_WEIGHT = flags.DEFINE_float(
+    "boosting_weight",
+    None,
+    "boosted exits (Yu et al. 2023), each on top of this share of what the exits before answer, "
+    "0.5 as published; unset for exits of their own",
+)
 _LOG_UPDATES = flags.DEFINE_bool(
     "log_updates",
     False,
@@ -57,6 +64,8 @@ def main():
         published_recipe(network_flags.MODEL.value, network_flags.PRESET.value)
     )
     check_choice("gradient_equilibrium_form", _GRADIENT_EQUILIBRIUM_FORM.value, FORMS)
+    if _BOOSTING_WEIGHT.value is not None:
+        check_at_least_0("boosting_weight", _BOOSTING_WEIGHT.value)
     network_training.check_flags()
     pruning_flags.check_flags()
     run_dir = network_training.RUN_DIR.value
@@ -67,8 +76,7 @@ def main():
     model = _build(dataset, dtype=dtype)
     if _WEIGHTS_FROM.value:
         _, other = load_finished_run(_WEIGHTS_FROM.value)
-        check_same_network(other, model, _WEIGHTS_FROM.value)
-        model.set_weights(other.get_weights())
+        take_weights(model, other, _WEIGHTS_FROM.value)
     updates_of = kernels_by_stage(model) if _LOG_UPDATES.value else None
     if _GRADIENT_EQUILIBRIUM.value:
         model = with_gradient_equilibrium(model, form=_GRADIENT_EQUILIBRIUM_FORM.value)
@@ -97,13 +105,16 @@ def main():
 
 
 def _build(dataset, dtype):
-    return build_network(
+    model = build_network(
         network_flags.MODEL.value,
         network_flags.PRESET.value,
         input_shape=dataset.image_shape,
         num_classes=dataset.num_classes,
         dtype=dtype,
     )
+    if _BOOSTING_WEIGHT.value is None:
+        return model
+    return with_boosting(model, weight=_BOOSTING_WEIGHT.value)
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from tests.trainers.programs import (
     run_program,
     without_times,
 )
+from tf_adaptive.layers import BoostedSum
 from tf_adaptive.runs.directory import load_finished_run
 
 TABLES = {
@@ -137,6 +138,23 @@ def test_real_process_answers_in_one_line(tmp_path):
         "Did you mean 'cosine'?\n"
     )
     assert list(tmp_path.iterdir()) == []
+
+
+def test_boosted_exits_begin_with_plain_ones_and_go_all_the_way(finished_run, tmp_path):
+    more = ("--boosting_weight", "0.5", "--epochs", "1", "--log_updates")
+    directories = ("--weights_from", finished_run, "--run_dir", tmp_path / "run")
+    finished = run_program("trainers.train_multi_exit", *TRAINING, *more, *directories)
+    assert finished.status == 0, finished.stderr
+    _, model = load_finished_run(tmp_path / "run")
+    boosted = [layer.name for layer in model.layers if isinstance(layer, BoostedSum)]
+    assert boosted == [f"exit_{number}_boosted" for number in (2, 3, 4)]
+    (epoch,) = rows(tmp_path / "run" / "history.csv")
+    assert all(0 < float(epoch[f"train_update_stage_{number}"]) < 1 for number in range(1, 5))
+    # Both compare themselves with the network.
+    for program in ("savedmodels.export", "savedmodels.convert_tflite"):
+        directories = ("--run_dir", tmp_path / "run", "--output", tmp_path / program)
+        finished = run_program(program, *directories)
+        assert finished.status == 0, finished.stderr
 
 
 def test_gradient_equilibrium_changes_the_training_and_not_the_network(finished_run, tmp_path):

@@ -2,6 +2,7 @@
 
 from tf_adaptive.layers.batch_normalization import BatchNormalization
 from tf_adaptive.layers.bilinear_resize import BilinearResize
+from tf_adaptive.layers.boosted_sum import BoostedSum
 from tf_adaptive.layers.conv_unit import ConvUnit
 from tf_adaptive.layers.fake_quantization import (
     FakeQuantize,
@@ -18,6 +19,7 @@ from tf_adaptive.layers.straight_through_gumbel import StraightThroughGumbel
 __all__ = [
     "BatchNormalization",
     "BilinearResize",
+    "BoostedSum",
     "ConvUnit",
     "FakeQuantize",
     "FakeQuantizedConvUnit",

@@ -30,22 +30,25 @@ def check_is_preset(model, config):
         )
 
 
-def check_same_network(other, model, run_dir):
-    """Refuses a model of another run that has other weights than `model`.
+def take_weights(model, other, run_dir):
+    """Gives a model the weights of another run's, by their paths.
 
     Args:
+        model: `keras.Model` that is to take them.
         other: the other run's `keras.Model`.
-        model: `keras.Model` that is to take its weights.
         run_dir: directory of the other run.
 
     Raises:
         InputError: names or shapes of the weights differ.
     """
-    if _weight_shapes(other) != _weight_shapes(model):
+    if sorted(_weight_shapes(other)) != sorted(_weight_shapes(model)):
         raise InputError(
             "`weights_from` must be a run of the same preset, image channels and number of "
             f"classes. Received: {run_dir}, whose network differs."
         )
+    values = {weight.path: weight for weight in other.weights}
+    for weight in model.weights:
+        weight.assign(values[weight.path])
 
 
 def _weight_shapes(model):
