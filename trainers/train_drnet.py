@@ -69,6 +69,9 @@ _DENSE = flags.DEFINE_bool(
     "run every image at every resolution in stage 2 too, as published trainings do: slower, but "
     "the predictor learns what the other resolutions would have given",
 )
+_SHARED_BATCH_NORM = flags.DEFINE_bool(
+    "shared_batch_norm", False, "one batch norm for all resolutions, the paper's control (table 1)"
+)
 _PREDICTOR_FACTOR = flags.DEFINE_float(
     "predictor_learning_rate_factor", 0.1, "the predictor's rate beside the classifier's"
 )
@@ -128,7 +131,7 @@ def main():
     trained = _build(dataset, resolutions, "float32")
     trained.set_weights(model.get_weights())
     finish_run(run_dir, trained)
-    report_run(run_dir)
+    report_run(run_dir, dataset=dataset)
 
 
 def _check_flags():
@@ -235,6 +238,7 @@ def _build(dataset, resolutions, dtype):
         resolutions=resolutions,
         channels=dataset.image_shape[-1],
         num_classes=dataset.num_classes,
+        shared_batch_norm=_SHARED_BATCH_NORM.value,
         temperature=_TEMPERATURE.value,
         seed=_SEED.value,
     )

@@ -100,7 +100,7 @@ def main():
     else:
         _train_backbone_first(network, model, dataset, drop_shares, config, dtype, exit_weights)
     finish_run(run_dir, model)
-    report_run(run_dir)
+    report_run(run_dir, dataset=dataset)
 
 
 def _check_flags():

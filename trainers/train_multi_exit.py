@@ -101,7 +101,7 @@ def main():
     trained = _build(dataset, dtype="float32")
     trained.set_weights(model.get_weights())
     finish_run(run_dir, trained)
-    report_run(run_dir)
+    report_run(run_dir, dataset=dataset)
 
 
 def _build(dataset, dtype):

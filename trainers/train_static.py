@@ -61,7 +61,7 @@ def main():
     if model is not network:
         copy_weights(model, network)
     finish_run(run_dir, network)
-    report_run(run_dir)
+    report_run(run_dir, dataset=dataset)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ import numpy as np
 from tf_adaptive.errors import InputError
 from tf_adaptive.exits.outputs import with_exits
 from tf_adaptive.reports.logits import collect_logits, percent
-from tf_adaptive.routing.evaluation import collect_routed
+from tf_adaptive.routing.evaluation import routed_collector
 
 from .answer import softmax
 
@@ -52,7 +52,7 @@ def agreement_of_resolutions(runner, model, dataset, *, images):
         probabilities are those of the choice.
     """
     batches, pictures = _chosen(dataset, images)
-    expected, reference, labels = collect_routed(model, batches)
+    expected, reference, labels = routed_collector(model)(batches)
     received = np.stack([runner.all_resolutions(picture) for picture in pictures], axis=1)
     rows = [
         {"resolution": resolution, "images": images, **_accuracies(ours, reference, labels)}

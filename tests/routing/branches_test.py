@@ -90,6 +90,19 @@ def test_all_is_shared_but_batch_norms(build):
 
 
 @pytest.mark.parametrize("build", BUILDERS)
+def test_batch_norms_may_be_shared_too(build):
+    classifier = build()
+    original = variables_by_identity(classifier)
+    branches = resolution_branches(classifier, RESOLUTIONS, shared_batch_norm=True)
+    for branch in branches:
+        assert variables_by_identity(branch).keys() <= original.keys()
+    means = [n.moving_mean for n in normalizations(branches[0])]
+    before = [mean.numpy() for mean in means]
+    branches[1](random_images(RESOLUTIONS[1]), training=True)
+    assert any(not np.array_equal(mean, old) for mean, old in zip(means, before, strict=True))
+
+
+@pytest.mark.parametrize("build", BUILDERS)
 def test_every_branch_starts_as_the_classifier(build):
     classifier = build()
     randomise(classifier)

@@ -3,7 +3,7 @@ import pytest
 
 from tests.training.tiny_drnet import tiny_drnet
 from tf_adaptive.errors import InputError
-from tf_adaptive.routing.evaluation import choices_by_scale, collect_routed, compare_choices
+from tf_adaptive.routing.evaluation import choices_by_scale, compare_choices, routed_collector
 
 RESOLUTIONS = [96, 72, 48]
 MACS = [400, 200, 100]
@@ -30,7 +30,7 @@ def compare(**changes):
 
 
 def test_compare_choices_counts_by_hand():
-    resolution_rows, (router, _) = compare()
+    resolution_rows, (router, *_) = compare()
     assert [row.resolution for row in resolution_rows] == [96, 72, 48]
     assert [row.macs for row in resolution_rows] == [400, 200, 100]
     assert [row.accuracy_percent for row in resolution_rows] == [100.0, 75.0, 50.0]
@@ -45,11 +45,32 @@ def test_compare_choices_counts_by_hand():
     assert router.above_line_points == 100.0 - 81.25
 
 
+def test_the_smallest_resolution_that_is_right_and_the_uniform_choice():
+    resolution_rows, (*_, uniform) = compare()
+    # All are right for the first image, and for the last but one; none but the largest for others.
+    assert [row.smallest_right_share for row in resolution_rows] == [0.0, 0.5, 0.5]
+    assert [row.top_5_percent for row in (*resolution_rows, uniform)] == [None] * 4
+    assert (uniform.choice, sorted(uniform.shares)) == ("uniform", [0.25, 0.25, 0.5])
+    assert uniform.mean_macs == round(np.dot(uniform.shares, MACS))
+
+
+def test_top_5():
+    generator = np.random.default_rng(0)
+    labels = generator.integers(0, 8, 50)
+    logits = generator.normal(size=(3, 50, 8))
+    choices = generator.integers(0, 3, 50)
+    rows, (router, *_) = compare(logits=logits, labels=labels, choices=choices)
+    of_five = np.argsort(-logits, axis=-1)[..., :5]
+    right = (of_five == labels[:, None]).any(axis=-1)
+    assert [row.top_5_percent for row in rows] == pytest.approx(100 * right.mean(axis=1))
+    assert router.top_5_percent == pytest.approx(100 * right[choices, np.arange(50)].mean())
+
+
 def test_the_line_joins_the_resolutions_in_order_of_cost():
-    forwards, (router, _) = compare(resolutions=RESOLUTIONS)
+    forwards, (router, *_) = compare(resolutions=RESOLUTIONS)
     labels = np.array([0, 1, 1, 0])
     right = np.array([[1, 0, 0, 1], [1, 1, 1, 0], [1, 1, 1, 1]], bool)
-    backwards, (other, _) = compare(
+    backwards, (other, *_) = compare(
         logits=logits_of(right, labels),
         choices=np.array([0, 1, 2, 0]),
         resolutions=[48, 72, 96],
@@ -61,7 +82,7 @@ def test_the_line_joins_the_resolutions_in_order_of_cost():
 
 
 def test_the_line_ends_at_the_costliest_resolution():
-    _, (router, random) = compare(choices=np.zeros(4, int), predictor_macs=70)
+    _, (router, random, _) = compare(choices=np.zeros(4, int), predictor_macs=70)
     assert router.mean_macs == 470
     assert router.line_percent == 100.0
     # Nothing costs more: the random choice cannot spend the predictor's part.
@@ -75,7 +96,7 @@ def test_the_random_choice_spends_what_the_router_does(predictor_macs):
     labels = generator.integers(0, 2, 10_000)
     right = generator.random((3, 10_000)) < np.array([[0.9], [0.8], [0.6]])
     choices = generator.choice(3, 10_000, p=[0.2, 0.3, 0.5])
-    _, (router, random) = compare(
+    _, (router, random, _) = compare(
         logits=logits_of(right, labels),
         labels=labels,
         choices=choices,
@@ -99,7 +120,7 @@ def test_the_random_choice_deals_the_routers_shares_when_the_predictor_is_free()
     # Right at one resolution only: accuracy counts how often both choices meet.
     choices = np.repeat([0, 1, 2], [10, 20, 30])
     right = choices == np.arange(3)[:, np.newaxis]
-    _, (router, random) = compare(
+    _, (router, random, _) = compare(
         logits=logits_of(right, labels), labels=labels, choices=choices, predictor_macs=0
     )
     assert router.accuracy_percent == 100.0
@@ -168,7 +189,7 @@ def test_collects_every_branch_and_the_choice():
     rng = np.random.default_rng(0)
     images = rng.normal(size=(7, 16, 16, 1)).astype("float32")
     batches = [(images[:4], np.arange(4)), (images[4:], np.arange(4, 7))]
-    logits, preferences, labels = collect_routed(model, batches)
+    logits, preferences, labels = routed_collector(model)(batches)
     assert logits.shape == (3, 7, 3) and logits.dtype == np.float32
     for branch, resolution in zip(logits, model.resolutions, strict=True):
         expected = model.branch_logits(images, resolution)
@@ -180,4 +201,4 @@ def test_collects_every_branch_and_the_choice():
 
 def test_collects_from_one_batch_or_more():
     with pytest.raises(InputError, match="`batches`"):
-        collect_routed(tiny_drnet()[0], [])
+        routed_collector(tiny_drnet()[0])([])

@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -8,6 +10,7 @@ from tf_adaptive.routing.plots import (
     accuracy_against_mean_macs,
     images_per_resolution,
     resolution_against_scale,
+    smallest_right_resolution,
 )
 
 RESOLUTIONS = [96, 72, 48]
@@ -45,6 +48,16 @@ def test_accuracy_against_mean_macs_draws_the_line_the_router_and_the_spread():
     np.testing.assert_allclose([low[1], high[1]], [88.75, 89.25])
     assert [text.get_text() for text in axes.texts] == ["48", "72", "96"]
     assert len(figure.legends[0].get_texts()) == 3
+
+
+def test_smallest_right_resolution():
+    rows = [
+        dataclasses.replace(row, smallest_right_share=share)
+        for row, share in zip(RESOLUTION_ROWS, (0.05, 0.15, 0.7), strict=True)
+    ]
+    (axes,) = smallest_right_resolution(rows).axes
+    assert [bar.get_height() for bar in axes.patches] == pytest.approx([0.7, 0.15, 0.05, 0.1])
+    assert [text.get_text() for text in axes.texts] == ["70.0 %", "15.0 %", "5.0 %", "10.0 %"]
 
 
 def test_accuracy_against_latency_draws_measured_times():

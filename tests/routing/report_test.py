@@ -16,6 +16,7 @@ FILES = [
     "comparison.csv",
     "images_per_resolution.png",
     "resolutions.csv",
+    "smallest_right_resolution.png",
 ]
 ALL_FILES = sorted([*FILES, "accuracy_against_latency.png", "resolution_against_scale.png"])
 RANDOM = np.random.default_rng(0)
@@ -68,7 +69,9 @@ def test_report_holds_its_files_and_nothing_else(report):
 def test_tables_read_back(report):
     directory, written = report
     lines = read_csv(directory / "resolutions.csv")
-    columns = "resolution macs accuracy_percent router_share milliseconds_per_image"
+    columns = (
+        "resolution macs accuracy_percent router_share smallest_right_share milliseconds_per_image"
+    )
     assert list(lines[0]) == columns.split()
     assert [float(line["milliseconds_per_image"]) for line in lines] == [4.0, 2.0, 1.25]
     for line, row in zip(lines, written.resolutions, strict=True):
@@ -80,8 +83,8 @@ def test_tables_read_back(report):
     columns = "choice mean_macs accuracy_percent deviation_points line_percent above_line_points"
     shares = ["share_96", "share_72", "share_48"]
     assert list(lines[0]) == [*columns.split(), *shares, "milliseconds_per_image"]
-    assert [line["choice"] for line in lines] == ["router", "random"]
-    assert [line["milliseconds_per_image"] for line in lines] == ["2.5000", ""]
+    assert [line["choice"] for line in lines] == ["router", "random", "uniform"]
+    assert [line["milliseconds_per_image"] for line in lines] == ["2.5000", "", ""]
     for line, row in zip(lines, written.choices, strict=True):
         assert int(line["mean_macs"]) == row.mean_macs
         for column in ("accuracy_percent", "deviation_points", "line_percent"):
@@ -116,7 +119,8 @@ def test_images_are_spaced_evenly_and_captioned_with_their_resolutions_predictio
         return Figure()
 
     monkeypatch.setattr(plots, "images_per_resolution", record)
-    router, _ = write(tmp_path).choices
+    probabilities = np.random.default_rng(1).dirichlet([1, 1, 1], 90)
+    router, *_ = write(tmp_path, probabilities=probabilities).choices
     assert f"{router.mean_macs / 1e6:.1f} million" in seen["title"]
     assert f"accuracy {router.accuracy_percent:.1f} %" in seen["title"]
     assert seen["class_names"] == ["0", "1", "2", "3"]
@@ -129,17 +133,21 @@ def test_images_are_spaced_evenly_and_captioned_with_their_resolutions_predictio
             f"Seen at {NETWORK['resolutions'][number]} pixels: {len(chosen)} of 90 images, "
             f"{accuracy:.1f} % right"
         )
-        positions = [int(picture[0, 0, 0]) for picture, _, _ in images]
+        positions = [int(picture[0, 0, 0]) for picture, *_ in images]
         assert len(set(positions)) == min(20, len(chosen))
         assert set(positions) <= set(chosen.tolist())
         assert (positions[0], positions[-1]) == (chosen[0], chosen[-1])
-        assert [one for _, one, _ in images] == predicted[positions].tolist()
-        assert [true for _, _, true in images] == LABELS[positions].tolist()
+        assert [one for _, one, *_ in images] == predicted[positions].tolist()
+        assert [true for _, _, true, _ in images] == LABELS[positions].tolist()
+        assert [note for *_, note in images] == [
+            f"96: {largest:.2f}\n72: {middle:.2f}\n48: {smallest:.2f}"
+            for largest, middle, smallest in probabilities[positions]
+        ]
 
 
 def test_a_resolution_that_nobody_needs(tmp_path):
     report = write(tmp_path, choices=np.full(90, 2))
-    router, _ = report.choices
+    router, *_ = report.choices
     assert router.shares == (0.0, 0.0, 1.0)
     assert router.accuracy_percent == pytest.approx(report.resolutions[2].accuracy_percent)
     assert sorted(os.listdir(tmp_path)) == FILES

@@ -24,6 +24,7 @@ FIGURES = {
     "accuracy_against_latency.png",
     "accuracy_against_mean_macs.png",
     "images_per_resolution.png",
+    "smallest_right_resolution.png",
 }
 RESOLUTIONS = ("24", "16", "12")
 
@@ -66,8 +67,8 @@ def test_report(finished_drnet):
         *FIGURES,
     }
     assert [row["resolution"] for row in rows(report / "resolutions.csv")] == list(RESOLUTIONS)
-    router, random = rows(report / "comparison.csv")
-    assert (router["choice"], random["choice"]) == ("router", "random")
+    router, *random = rows(report / "comparison.csv")
+    assert [row["choice"] for row in (router, *random)] == ["router", "random", "uniform"]
     assert float(router["milliseconds_per_image"]) > 0
     for name in FIGURES:
         with Image.open(report / name) as figure:
@@ -83,7 +84,7 @@ def test_evaluation_writes_the_report_again(tmp_path, finished_drnet):
     for name in ("comparison.csv", "resolutions.csv"):
         ours, theirs = (run / "report" / name for run in (run_dir, finished_drnet))
         assert without_times(ours) == without_times(theirs)
-    router, _ = rows(run_dir / "report" / "comparison.csv")
+    router, *_ = rows(run_dir / "report" / "comparison.csv")
     assert f"{float(router['accuracy_percent']):.2f} %" in finished.stdout
 
 
@@ -179,8 +180,13 @@ def test_imagenet_100(tmp_path):
             folder = data / split / f"n{number:08}"
             folder.mkdir(parents=True)
             (folder / "image.JPEG").write_bytes(jpeg(number, 70))
-    finished = short_training(tmp_path / "run", "--dataset", f"folder:{data}")
+    shared = ("--dataset", f"folder:{data}", "--shared_batch_norm")
+    finished = short_training(tmp_path / "run", *shared)
     assert finished.status == 0, finished.stderr
     config, model = load_finished_run(tmp_path / "run")
     assert model.branches[0].output_shape == (None, 100)
     assert config["sizes"]["test"] == 100
+    first, second = model.branches
+    assert [weight.path for weight in first.weights] == [weight.path for weight in second.weights]
+    router, *_ = rows(tmp_path / "run" / "report" / "comparison.csv")
+    assert 0 <= float(router["accuracy_percent"]) <= float(router["top_5_percent"]) <= 100

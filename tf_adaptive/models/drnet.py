@@ -40,6 +40,7 @@ class DRNet(keras.Model):
             stay as they are: the branches have theirs.
         resolutions: the m candidates, largest first.
         predictor_resolution: height and width of the images that the predictor sees.
+        shared_batch_norm: see `resolution_branches`.
         temperature: of `StraightThroughGumbel`; `model.choice.temperature` is the variable.
         seed: of `StraightThroughGumbel`.
         name: name of the model.
@@ -71,12 +72,15 @@ class DRNet(keras.Model):
         resolutions,
         predictor_resolution,
         *,
+        shared_batch_norm=False,
         temperature=1.0,
         seed=None,
         name="drnet",
     ):
         super().__init__(name=name)
-        self.branches = resolution_branches(classifier, resolutions)
+        self.branches = resolution_branches(
+            classifier, resolutions, shared_batch_norm=shared_batch_norm
+        )
         self.resolutions = tuple(resolutions)
         check_whole("predictor_resolution", predictor_resolution, least=1)
         self.predictor_resolution = predictor_resolution
@@ -94,6 +98,7 @@ class DRNet(keras.Model):
             "classifier": keras.saving.serialize_keras_object(classifier),
             "resolutions": self.resolutions,
             "predictor_resolution": predictor_resolution,
+            "shared_batch_norm": shared_batch_norm,
             "temperature": temperature,
             "seed": seed,
             "name": name,
@@ -102,14 +107,22 @@ class DRNet(keras.Model):
 
     @classmethod
     def from_preset(
-        cls, preset, *, dtype=None, temperature=1.0, seed=None, name="drnet", **overrides
+        cls,
+        preset,
+        *,
+        dtype=None,
+        shared_batch_norm=False,
+        temperature=1.0,
+        seed=None,
+        name="drnet",
+        **overrides,
     ):
         """A published configuration, or the small one of ours.
 
         Args:
             preset: one of `presets`.
             dtype: dtype policy of the layers, such as "mixed_bfloat16".
-            temperature, seed, name: as the constructor's.
+            shared_batch_norm, temperature, seed, name: as the constructor's.
             **overrides: what differs from the preset, such as `num_classes`, `resolutions` or
                 `predictor_resolution`.
 
@@ -124,6 +137,7 @@ class DRNet(keras.Model):
             classifier,
             arguments["resolutions"],
             arguments["predictor_resolution"],
+            shared_batch_norm=shared_batch_norm,
             temperature=temperature,
             seed=seed,
             name=name,

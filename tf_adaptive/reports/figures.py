@@ -63,14 +63,15 @@ def draw_pictures(figure, images, class_names, *, rows, columns):
 
     Args:
         figure: where to draw.
-        images: see `first_and_last_exit`.
+        images: list of `(picture, predicted, true)`: uint8 `(height, width, 1 or 3)` and two
+            classes; and where there is one, what to put below the picture.
         class_names: a name per class.
         rows, columns: of the grid; places without an image stay empty.
     """
     grid = figure.subplots(rows, columns, squeeze=False).ravel()
     for axes in grid:
         axes.set_axis_off()
-    for axes, (picture, predicted, true) in zip(grid, images, strict=False):
+    for axes, (picture, predicted, true, *notes) in zip(grid, images, strict=False):
         axes.imshow(
             picture[..., 0] if picture.shape[-1] == 1 else picture,
             cmap="gray",
@@ -90,6 +91,8 @@ def draw_pictures(figure, images, class_names, *, rows, columns):
             linespacing=1.1,
             pad=5,
         )
+        for note in notes:
+            axes.text(0.5, -0.04, note, transform=axes.transAxes, ha="center", va="top", fontsize=8)
     if not images:
         figure.text(0.5, 0.5, "no images", ha="center", fontsize=LABEL_SIZE, color="0.4")
 

@@ -88,6 +88,25 @@ def percent(right):
     return 100.0 * float(np.mean(right))
 
 
+def within_top(logits, labels, most):
+    """Whether fewer than `most` other classes are thought likelier than the right one.
+
+    Args:
+        logits: float `(..., samples, classes)`.
+        labels: integers `(samples,)`.
+        most: as 5 for top-5.
+
+    Returns:
+        Bool `(..., samples)`; None where there are no more classes than `most`.
+    """
+    if logits.shape[-1] <= most:
+        return None
+    of_label = np.take_along_axis(
+        logits, np.broadcast_to(labels, logits.shape[:-1])[..., np.newaxis], axis=-1
+    )
+    return np.count_nonzero(logits > of_label, axis=-1) < most
+
+
 def accuracy_interval(accuracy_percent, samples):
     """Between what an accuracy lies on all images, as far as a sample of them can say.
 

@@ -17,7 +17,7 @@ def checked_class_names(class_names, num_classes):
     return class_names
 
 
-def picture_grid(words, chosen, predicted, labels, pictures, *, most):
+def picture_grid(words, chosen, predicted, labels, pictures, *, most, note=None):
     """A heading and the images for a grid of some of the test set's pictures.
 
     Args:
@@ -25,11 +25,13 @@ def picture_grid(words, chosen, predicted, labels, pictures, *, most):
         chosen: ascending test positions.
         predicted: integers `(samples,)`, the class of each test image.
         labels: integers `(samples,)`.
-        pictures: see `write_report`.
+        pictures: a function from a list of test positions to their images, uint8
+            `(height, width, 1 or 3)` each.
         most: how many images to show.
+        note: None, or a function of a test position that gives a line to put below its picture.
 
     Returns:
-        `(heading, images)`, see `plots.first_and_last_exit`.
+        `(heading, images)`, see `tf_adaptive.reports.figures.draw_pictures`.
     """
     heading = f"{words}: {len(chosen):,} of {len(labels):,} images"
     if len(chosen):
@@ -38,7 +40,7 @@ def picture_grid(words, chosen, predicted, labels, pictures, *, most):
     # Evenly spaced over the test set, so that nobody picked them.
     shown = chosen[np.linspace(0, len(chosen) - 1, min(len(chosen), most)).round().astype(int)]
     images = [
-        (picture, predicted[index], labels[index])
+        (picture, predicted[index], labels[index], *([] if note is None else [note(index)]))
         for index, picture in zip(shown, pictures(shown.tolist()), strict=True)
     ]
     return heading, images

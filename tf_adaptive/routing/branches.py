@@ -12,7 +12,7 @@ from tf_adaptive.graph.keras_internals import layers_within, producer
 from tf_adaptive.layers import ConvUnit
 
 
-def resolution_branches(classifier, resolutions):
+def resolution_branches(classifier, resolutions, *, shared_batch_norm=False):
     """A classifier at each of several resolutions, with its own batch normalisation at each.
 
     Features of an object change their statistics with its size in pixels, so the branches share
@@ -26,6 +26,7 @@ def resolution_branches(classifier, resolutions):
             `ResNet` or one of `keras.applications`. Nested models are opened up, and a softmax or
             a sigmoid at the end is taken off, with a warning.
         resolutions: heights, and widths, of the images: two or more, largest first.
+        shared_batch_norm: share batch norms too, the paper's control (table 1).
 
     Returns:
         List of functional models, one per resolution, each from images
@@ -50,7 +51,7 @@ def resolution_branches(classifier, resolutions):
             "`classifier` must have batch normalisation, as nothing else sets its branches apart. "
             f"Received: {classifier.name!r}, which has none."
         )
-    return [_branch(opened, calls, resolution) for resolution in resolutions]
+    return [_branch(opened, calls, resolution, shared_batch_norm) for resolution in resolutions]
 
 
 def check_resolutions(resolutions):
@@ -88,7 +89,7 @@ def _check_classifier(classifier):
         )
 
 
-def _branch(model, calls, resolution):
+def _branch(model, calls, resolution, shared_batch_norm):
     original, output = model.inputs[0], model.outputs[0]
     images = keras.Input(
         (resolution, resolution, original.shape[-1]), dtype=original.dtype, name=original.name
@@ -96,7 +97,7 @@ def _branch(model, calls, resolution):
     private = {}
 
     def call(operation, args, kwargs):
-        if _batch_normalizations(operation):
+        if _batch_normalizations(operation) and not shared_batch_norm:
             if id(operation) not in private:
                 private[id(operation)] = _private(operation, resolution)
             operation = private[id(operation)]

@@ -33,7 +33,7 @@ def fit_predictor_temperature(preferences, logits, labels):
     """The temperature under which the labels are likeliest, between 0.05 and 20.
 
     Args:
-        preferences: float `(samples, resolutions)`, of `collect_routed`.
+        preferences: float `(samples, resolutions)`, of `routed_collector`.
         logits: float `(resolutions, samples, classes)`, of the classifier.
         labels: integers `(samples,)`.
 

@@ -10,7 +10,13 @@ import numpy as np
 import tensorflow as tf
 
 from tf_adaptive.errors import InputError, check_whole
-from tf_adaptive.reports.logits import check_labels, check_logits, collect_logits, percent
+from tf_adaptive.reports.logits import (
+    check_labels,
+    check_logits,
+    logits_collector,
+    percent,
+    within_top,
+)
 from tf_adaptive.routing.dispatch import logits_at
 
 RANDOM_SEEDS = (0, 1, 2)
@@ -25,12 +31,17 @@ class ResolutionRow:
         macs: multiply-accumulates of the classifier; there is no router to pay for.
         accuracy_percent: top-1.
         share: the fraction of samples that the router sends here.
+        top_5_percent: accuracy where five answers are allowed; None of five classes or fewer.
+        smallest_right_share: the fraction of samples that this is the smallest resolution to be
+            right for (figure 1).
     """
 
     resolution: int
     macs: int
     accuracy_percent: float
     share: float
+    top_5_percent: float | None = None
+    smallest_right_share: float | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,14 +49,17 @@ class ChoiceRow:
     """A resolution for each sample, chosen by the router or at random.
 
     Attributes:
-        choice: "router" or "random".
+        choice: "router"; "random", which costs what the router does; or "uniform", random with
+            every resolution as often.
         mean_macs: multiply-accumulates per sample, the router's predictor included, rounded.
-        accuracy_percent: top-1; of the random choice the mean over its seeds.
-        deviation_points: sample standard deviation of the accuracy over the seeds of the
-            random choice, in percentage points; 0 for the router.
+        accuracy_percent: top-1; of a random choice the mean over its seeds.
+        deviation_points: sample standard deviation of the accuracy over the seeds of a random
+            choice, in percentage points; 0 for the router.
         line_percent: the accuracy at `mean_macs` on the straight lines that join the fixed
             resolutions; beyond the costliest one, its accuracy.
         shares: `(resolutions,)`, the fraction of samples at each.
+        top_5_percent: accuracy where five answers are allowed, as `accuracy_percent`; None of five
+            classes or fewer.
     """
 
     choice: str
@@ -54,6 +68,7 @@ class ChoiceRow:
     deviation_points: float
     line_percent: float
     shares: tuple[float, ...]
+    top_5_percent: float | None = None
 
     @property
     def above_line_points(self):
@@ -78,44 +93,46 @@ class ScaleRow:
     mean_resolution: float
 
 
-def collect_routed(model, batches):
-    """The logits at every resolution and the predictor's for every sample.
+def routed_collector(model):
+    """A function that gives the logits at every resolution and the predictor's for every sample.
 
     Args:
         model: `tf_adaptive.DRNet`.
-        batches: an iterable of `(images, labels)`: `(batch, height, width, channels)` and
-            integers `(batch,)`.
 
     Returns:
+        A function, traced once for all data it is called with, of an iterable of
+        `(images, labels)`: `(batch, height, width, channels)` and integers `(batch,)`. It gives
         `(logits, preferences, labels)`: float32 `(resolutions, samples, classes)` in the order of
         `model.resolutions`, float32 `(samples, resolutions)`, the largest of which is chosen, and
-        int64 `(samples,)`.
-
-    Raises:
-        InputError: no batches.
+        int64 `(samples,)`; it refuses to be given no batches.
     """
+    collect = logits_collector(model.every_resolution())
     prefer = tf.function(
         lambda images: logits_at(model.predictor, images, model.predictor_resolution),
         input_signature=[tf.TensorSpec((None, *model.input_shape[1:]))],
     )
-    preferences = []
 
-    def preferred():
-        for images, labels in batches:
-            preferences.append(prefer(images).numpy())
-            yield images, labels
+    def collect_routed(batches):
+        preferences = []
 
-    logits, labels = collect_logits(model.every_resolution(), preferred())
-    return logits, np.concatenate(preferences), labels
+        def preferred():
+            for images, labels in batches:
+                preferences.append(prefer(images).numpy())
+                yield images, labels
+
+        logits, labels = collect(preferred())
+        return logits, np.concatenate(preferences), labels
+
+    return collect_routed
 
 
 def compare_choices(logits, choices, labels, resolutions, branch_macs, predictor_macs):
-    """The fixed resolutions, the router, and a random choice at the router's mean MACs.
+    """The fixed resolutions, the router, and random choices: at its mean MACs, and uniform.
 
-    The random choice starts from the router's shares. It has no predictor to pay for, so that
-    part of the budget buys resolution: samples move from all resolutions alike to the costliest
-    one, until the mean MACs are the router's (or all are there). Each seed deals these shares
-    out to the samples in a random order.
+    The random choice at the router's mean MACs starts from the router's shares. It has no predictor
+    to pay for, so that part of the budget buys resolution: samples move from all resolutions alike
+    to the costliest one, until the mean MACs are the router's (or all are there). Each seed deals
+    these shares out to the samples in a random order, and those of the uniform choice (table 5).
 
     Args:
         logits: float `(resolutions, samples, classes)`, of the classifier at each resolution.
@@ -127,7 +144,7 @@ def compare_choices(logits, choices, labels, resolutions, branch_macs, predictor
 
     Returns:
         `(resolution_rows, choice_rows)`: a `ResolutionRow` per resolution in the order given,
-        and a `ChoiceRow` of the router and one of the random choice.
+        and a `ChoiceRow` of the router, of the random choice and of the uniform one.
 
     Raises:
         InputError: shapes that do not fit together, labels that are no class, logits that are
@@ -141,46 +158,68 @@ def compare_choices(logits, choices, labels, resolutions, branch_macs, predictor
     check_whole("predictor_macs", predictor_macs, least=0)
     choices = _checked_choices(choices, num_resolutions, num_samples)
 
-    right = logits.argmax(axis=-1) == labels
+    right, top_5 = logits.argmax(axis=-1) == labels, within_top(logits, labels, 5)
     macs = np.array(branch_macs, "float64")
     accuracies = np.array([percent(branch) for branch in right])
     counts = np.bincount(choices, minlength=num_resolutions)
     by_cost = np.argsort(macs)
+    samples = np.arange(num_samples)
 
-    def choice_row(choice, counts, seen_accuracies, extra_macs):
+    def choice_row(choice, counts, dealt, extra_macs):
         mean_macs = float(counts @ macs / num_samples + extra_macs)
-        deviation = np.std(seen_accuracies, ddof=1) if len(seen_accuracies) > 1 else 0.0
+        seen = [percent(right[each, samples]) for each in dealt]
         return ChoiceRow(
             choice=choice,
             mean_macs=round(mean_macs),
-            accuracy_percent=float(np.mean(seen_accuracies)),
-            deviation_points=float(deviation),
+            accuracy_percent=float(np.mean(seen)),
+            deviation_points=float(np.std(seen, ddof=1)) if len(seen) > 1 else 0.0,
             line_percent=float(np.interp(mean_macs, macs[by_cost], accuracies[by_cost])),
             shares=tuple((counts / num_samples).tolist()),
+            top_5_percent=None
+            if top_5 is None
+            else float(np.mean([percent(top_5[each, samples]) for each in dealt])),
         )
 
-    samples = np.arange(num_samples)
-    random_counts = _counts_at_equal_macs(counts, macs, predictor_macs)
-    dealt = np.repeat(np.arange(num_resolutions), random_counts)
-    random_accuracies = [
-        percent(right[np.random.default_rng(seed).permutation(dealt), samples])
-        for seed in RANDOM_SEEDS
-    ]
+    def random_row(choice, counts):
+        positions = np.repeat(np.arange(num_resolutions), counts)
+        dealt = [np.random.default_rng(seed).permutation(positions) for seed in RANDOM_SEEDS]
+        return choice_row(choice, counts, dealt, 0)
+
     resolution_rows = [
         ResolutionRow(
             resolution=int(resolution),
             macs=int(cost),
             accuracy_percent=float(accuracy),
             share=float(count / num_samples),
+            top_5_percent=None if top_5 is None else percent(top_5[place]),
+            smallest_right_share=float(smallest),
         )
-        for resolution, cost, accuracy, count in zip(
-            resolutions, branch_macs, accuracies, counts, strict=True
+        for place, (resolution, cost, accuracy, count, smallest) in enumerate(
+            zip(
+                resolutions,
+                branch_macs,
+                accuracies,
+                counts,
+                _smallest_right_shares(right, resolutions),
+                strict=True,
+            )
         )
     ]
+    evenly = _whole_counts(np.full(num_resolutions, num_samples / num_resolutions))
     return resolution_rows, [
-        choice_row("router", counts, [percent(right[choices, samples])], predictor_macs),
-        choice_row("random", random_counts, random_accuracies, 0),
+        choice_row("router", counts, [choices], predictor_macs),
+        random_row("random", _counts_at_equal_macs(counts, macs, predictor_macs)),
+        random_row("uniform", evenly),
     ]
+
+
+def _smallest_right_shares(right, resolutions):
+    """The fraction of samples that each resolution is the smallest right one of."""
+    shares, left = np.zeros(len(resolutions)), np.ones(right.shape[1], bool)
+    for place in np.argsort(resolutions):
+        shares[place] = np.mean(left & right[place])
+        left &= ~right[place]
+    return shares
 
 
 def choices_by_scale(choices, object_scales, resolutions):
@@ -228,9 +267,14 @@ def _counts_at_equal_macs(counts, macs, predictor_macs):
     moved = 1.0 if room <= predictor_macs else predictor_macs / room
     wanted = (1 - moved) * counts
     wanted[macs.argmax()] += moved * total
-    # Largest remainders first, so that the whole numbers add up.
+    return _whole_counts(wanted)
+
+
+def _whole_counts(wanted):
+    """Numbers that add up to a whole one, made whole: the largest remainders are rounded up."""
     rounded = np.floor(wanted).astype(int)
-    rounded[np.argsort(rounded - wanted, kind="stable")[: total - rounded.sum()]] += 1
+    more = round(wanted.sum()) - rounded.sum()
+    rounded[np.argsort(rounded - wanted, kind="stable")[:more]] += 1
     return rounded
 
 

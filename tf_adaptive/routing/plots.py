@@ -21,10 +21,12 @@ mpl_ticker = lazily("matplotlib.ticker", extra="report")
 
 _PICTURE_COLUMNS = 10
 _GREY = "0.35"
+# What a random choice does, and its marker.
+_RANDOM = {"random": ("at the router's mean MACs", "s"), "uniform": ("each as often", "x")}
 
 
 def accuracy_against_mean_macs(resolution_rows, choice_rows):
-    """Accuracy of the fixed resolutions, the router and the random choice against mean MACs.
+    """Accuracy of the fixed resolutions, the router and the random choices against mean MACs.
 
     Args:
         resolution_rows, choice_rows: what `evaluation.compare_choices` gave.
@@ -32,25 +34,27 @@ def accuracy_against_mean_macs(resolution_rows, choice_rows):
     Returns:
         A `matplotlib.figure.Figure`.
     """
-    router, random = choice_rows
+    router, *random = choice_rows
     figure, axes = _accuracy_axes(
         [row.macs / 1e6 for row in resolution_rows],
         resolution_rows,
         router.mean_macs / 1e6,
         router,
     )
-    axes.errorbar(
-        random.mean_macs / 1e6,
-        random.accuracy_percent,
-        yerr=random.deviation_points,
-        color=_GREY,
-        marker="s",
-        markersize=4,
-        capsize=7,
-        linestyle="none",
-        label="random choice at the router's mean MACs (3 seeds, ± standard deviation)",
-        zorder=3,
-    )
+    for row in random:
+        words, marker = _RANDOM[row.choice]
+        axes.errorbar(
+            row.mean_macs / 1e6,
+            row.accuracy_percent,
+            yerr=row.deviation_points,
+            color=_GREY,
+            marker=marker,
+            markersize=4,
+            capsize=7,
+            linestyle="none",
+            label=f"random choice, {words} (3 seeds, ± standard deviation)",
+            zorder=3,
+        )
     finish_accuracy_axes(figure, axes, "mean MACs per image (millions)")
     return figure
 
@@ -77,7 +81,7 @@ def images_per_resolution(grids, class_names, title):
     """A grid of images for each chosen resolution, one below the other.
 
     Args:
-        grids: a list of `(heading, images)`, see `plots.first_and_last_exit`.
+        grids: a list of `(heading, images)`, see `tf_adaptive.reports.pictures.picture_grid`.
         class_names: a name per class.
         title: a line or two above all.
 
@@ -85,14 +89,50 @@ def images_per_resolution(grids, class_names, title):
         A `matplotlib.figure.Figure`.
     """
     rows = [max(1, -(-len(images) // _PICTURE_COLUMNS)) for _, images in grids]
-    heights = [0.5 + 1.75 * count for count in rows]
+    lines = max(
+        (
+            note.count("\n") + 1
+            for _, images in grids
+            for _, _, _, *notes in images
+            for note in notes
+        ),
+        default=0,
+    )
+    heights = [0.5 + (1.75 + 0.15 * lines) * count for count in rows]
     figure = mpl_figure.Figure(figsize=(13, 1.2 + sum(heights)), layout="constrained")
     figure.suptitle(title, fontsize=14)
-    figure.supxlabel("✓ right    ✗ wrong (true class in brackets)", fontsize=TEXT_SIZE)
+    words = "✓ right    ✗ wrong (true class in brackets)"
+    if lines:
+        words += "    below: the predictor's probability of each resolution"
+    figure.supxlabel(words, fontsize=TEXT_SIZE)
     parts = figure.subfigures(len(grids), 1, squeeze=False, height_ratios=heights).ravel()
     for part, (heading, images), count in zip(parts, grids, rows, strict=True):
         part.suptitle(heading, fontsize=LABEL_SIZE)
         draw_pictures(part, images, class_names, rows=count, columns=_PICTURE_COLUMNS)
+    return figure
+
+
+def smallest_right_resolution(resolution_rows):
+    """How many images each resolution is the smallest right one of (figure 1).
+
+    Args:
+        resolution_rows: what `evaluation.compare_choices` gave.
+
+    Returns:
+        A `matplotlib.figure.Figure`.
+    """
+    figure = mpl_figure.Figure(figsize=(6.4, 4.2), layout="constrained")
+    axes = figure.add_subplot()
+    rows = sorted(resolution_rows, key=lambda row: row.resolution)
+    shares = [row.smallest_right_share for row in rows]
+    names = [f"{row.resolution}" for row in rows]
+    bars = axes.bar([*names, "none is right"], [*shares, 1 - sum(shares)], color=BLUE, width=0.6)
+    bars[-1].set_color(_GREY)
+    axes.bar_label(bars, fmt=lambda share: f"{100 * share:.1f} %", fontsize=TEXT_SIZE, padding=2)
+    axes.yaxis.set_major_formatter(mpl_ticker.PercentFormatter(xmax=1, symbol=None))
+    axes.set_xlabel("smallest resolution that is right (pixels)", fontsize=LABEL_SIZE)
+    axes.set_ylabel("test images (%)", fontsize=LABEL_SIZE)
+    bare(axes)
     return figure
 
 

@@ -1,4 +1,4 @@
-"""The report of a network that picks resolutions: two tables and up to four figures in a folder."""
+"""The report of a network that picks resolutions: tables and figures in a folder."""
 
 import dataclasses
 import math
@@ -8,6 +8,7 @@ import numpy as np
 
 from tf_adaptive.errors import InputError
 from tf_adaptive.reports.files import check_directory, put_in_place
+from tf_adaptive.reports.logits import log_probabilities
 from tf_adaptive.reports.pictures import checked_class_names, picture_grid
 from tf_adaptive.routing import plots
 from tf_adaptive.routing.calibration import (
@@ -18,8 +19,8 @@ from tf_adaptive.routing.costs import branch_costs
 from tf_adaptive.routing.evaluation import (
     ResolutionRow,
     choices_by_scale,
-    collect_routed,
     compare_choices,
+    routed_collector,
 )
 from tf_adaptive.routing.operating_point import RoutingPoint
 from tf_adaptive.routing.timing import routing_seconds
@@ -44,10 +45,12 @@ class RoutingReport:
         fixed_milliseconds: measured time per image at each resolution, or None.
         routed_milliseconds: measured time per image of the routed network, or None.
         calibration: `PredictorCalibration` on the test images, or None.
+        probabilities: float `(samples, resolutions)`, what the predictor gives each; None where
+            they are not known.
 
     Attributes:
         resolutions: a list of `ResolutionRow`, in the order given.
-        choices: `ChoiceRow`s, of the router and of a random choice of its cost.
+        choices: `ChoiceRow`s, of the router, of a random choice of its cost and of a uniform one.
         calibration: as given.
 
     Raises:
@@ -70,7 +73,9 @@ class RoutingReport:
         fixed_milliseconds=None,
         routed_milliseconds=None,
         calibration=None,
+        probabilities=None,
     ):
+        self._probabilities = probabilities
         self.calibration = calibration
         self.resolutions, self.choices = compare_choices(
             logits, choices, labels, resolutions, branch_macs, predictor_macs
@@ -88,7 +93,7 @@ class RoutingReport:
 
     def operating_point(self):
         """What the choice gives on the test images, a `RoutingPoint`."""
-        router, _ = self.choices
+        router = self.choices[0]
         return RoutingPoint(
             resolutions=tuple(row.resolution for row in self.resolutions),
             accuracy_percent=router.accuracy_percent,
@@ -100,11 +105,11 @@ class RoutingReport:
     def write(self, directory):
         """Writes `resolutions.csv`, `comparison.csv` and the figures into a folder.
 
-        The figures are `accuracy_against_mean_macs.png` and `images_per_resolution.png`, with
-        object scales `resolution_against_scale.png`, and with times
-        `accuracy_against_latency.png`; `calibration.csv` says what `calibration` does. Each file is
-        put in place whole; where anything fails before that, none is. A former report is replaced,
-        with the figures that this one lacks.
+        The figures are `accuracy_against_mean_macs.png`, `images_per_resolution.png` and
+        `smallest_right_resolution.png`, with object scales `resolution_against_scale.png`, and with
+        times `accuracy_against_latency.png`; `calibration.csv` says what `calibration` does. Each
+        file is put in place whole; where anything fails before that, none is. A former report is
+        replaced, with the figures that this one lacks.
 
         Args:
             directory: the folder, made when missing.
@@ -118,6 +123,7 @@ class RoutingReport:
                 self.resolutions, self.choices
             ),
             "images_per_resolution.png": self._images_per_resolution(),
+            "smallest_right_resolution.png": plots.smallest_right_resolution(self.resolutions),
         }
         pixels = [row.resolution for row in self.resolutions]
         if self._scales is not None:
@@ -140,7 +146,7 @@ class RoutingReport:
             (pathlib.Path(directory) / name).unlink(missing_ok=True)
 
     def _images_per_resolution(self):
-        router, _ = self.choices
+        router = self.choices[0]
         grids = [
             picture_grid(
                 f"Seen at {row.resolution} pixels",
@@ -149,6 +155,7 @@ class RoutingReport:
                 self._labels,
                 self._pictures,
                 most=20,
+                note=None if self._probabilities is None else self._preferences_in_words,
             )
             for number, row in enumerate(self.resolutions)
         ]
@@ -157,6 +164,13 @@ class RoutingReport:
             f"MACs per image, accuracy {router.accuracy_percent:.1f} %"
         )
         return plots.images_per_resolution(grids, self._class_names, title)
+
+    def _preferences_in_words(self, index):
+        """What the predictor thinks of a test image (figure 4)."""
+        return "\n".join(
+            f"{row.resolution}: {probability:.2f}"
+            for row, probability in zip(self.resolutions, self._probabilities[index], strict=True)
+        )
 
 
 def evaluate_routing(model, dataset, *, batch_size, shown):
@@ -173,12 +187,12 @@ def evaluate_routing(model, dataset, *, batch_size, shown):
     Returns:
         `RoutingReport`.
     """
-    batches = dataset.batches("test", batch_size)
-    logits, preferences, labels = collect_routed(model, shown(batches, "test"))
-    validation = dataset.batches("validation", batch_size)
-    validation_logits, validation_preferences, validation_labels = collect_routed(
-        model, shown(validation, "validation")
+    collect = routed_collector(model)
+    (logits, preferences, labels), validation = (
+        collect(shown(dataset.batches(split, batch_size), split))
+        for split in ("test", "validation")
     )
+    validation_logits, validation_preferences, validation_labels = validation
     temperature = fit_predictor_temperature(
         validation_preferences, validation_logits, validation_labels
     )
@@ -198,6 +212,7 @@ def evaluate_routing(model, dataset, *, batch_size, shown):
         fixed_milliseconds=fixed_milliseconds,
         routed_milliseconds=routed_milliseconds,
         calibration=calibration,
+        probabilities=np.exp(log_probabilities(preferences / temperature)),
     )
 
 
@@ -219,6 +234,8 @@ def resolution_table(resolution_rows, fixed_milliseconds=None):
             "macs": row.macs,
             "accuracy_percent": f"{row.accuracy_percent:.4f}",
             "router_share": f"{row.share:.6f}",
+            "smallest_right_share": f"{row.smallest_right_share:.6f}",
+            **_top_5(row),
         }
         for row in resolution_rows
     ]
@@ -229,7 +246,7 @@ def resolution_table(resolution_rows, fixed_milliseconds=None):
 
 
 def comparison_table(choice_rows, resolutions, routed_milliseconds=None):
-    """The rows of `comparison.csv`: a dict from column to text or number, router and random."""
+    """The rows of `comparison.csv`: a dict from column to text or number for each choice."""
     table = [
         {
             "choice": row.choice,
@@ -238,6 +255,7 @@ def comparison_table(choice_rows, resolutions, routed_milliseconds=None):
             "deviation_points": f"{row.deviation_points:.4f}",
             "line_percent": f"{row.line_percent:.4f}",
             "above_line_points": f"{row.above_line_points:.4f}",
+            **_top_5(row),
             **{
                 f"share_{resolution}": f"{share:.6f}"
                 for resolution, share in zip(resolutions, row.shares, strict=True)
@@ -247,10 +265,14 @@ def comparison_table(choice_rows, resolutions, routed_milliseconds=None):
     ]
     if routed_milliseconds is not None:
         # A random choice is not timed: it is there for its accuracy.
-        router, random = table
-        router["milliseconds_per_image"] = f"{routed_milliseconds:.4f}"
-        random["milliseconds_per_image"] = ""
+        for line in table:
+            is_router = line["choice"] == "router"
+            line["milliseconds_per_image"] = f"{routed_milliseconds:.4f}" if is_router else ""
     return table
+
+
+def _top_5(row):
+    return {} if row.top_5_percent is None else {"top_5_percent": f"{row.top_5_percent:.4f}"}
 
 
 def rows_of_tables(resolutions_table, comparison_rows, calibration_rows=()):

@@ -42,6 +42,7 @@ from tf_adaptive.runs.tables import LATENCY_TABLE, read_csv, read_report
 def report_run(
     run_dir,
     *,
+    dataset=None,
     measure="max_probability",
     batch_size=256,
     data_dir=None,
@@ -59,6 +60,8 @@ def report_run(
 
     Args:
         run_dir: directory of a finished run.
+        dataset: the `ImageDataset` of a run that was trained just now; None reads it as the run's
+            settings say.
         measure: confidence of `tf_adaptive.exits.thresholds.confidence_scores`; a DRNet has none.
         batch_size: images in a batch.
         data_dir: where TFDS keeps data sets; None for where the run had them.
@@ -82,7 +85,8 @@ def report_run(
     check_whole("batch_size", batch_size, least=1)
     _check_latency(latency, latency_csv, static_runs)
     config, model = load_finished_run(run_dir)
-    dataset = load_run_dataset(config, data_dir=data_dir)
+    if dataset is None:
+        dataset = load_run_dataset(config, data_dir=data_dir)
     if static_runs and (is_routed(model) or len(model.outputs) == 1):
         raise InputError(
             "`run_dir` must be the run of a network with several exits to be compared with "

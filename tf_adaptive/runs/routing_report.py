@@ -21,9 +21,15 @@ def print_routing_report(report, predictor_macs, size):
             f"{row.resolution:>10} {row.macs / 1e6:>9.2f} {row.accuracy_percent:>12.2f} % "
             f"{100 * row.share:>9.1f} % {low:>8.2f} to {high:.2f}"
         )
-    router, random = report.choices
-    for row, name in ((router, "chosen"), (random, "at random")):
+    router, random, uniform = report.choices
+    for row, name in ((router, "chosen"), (random, "at random"), (uniform, "uniform")):
         print(f"{name:>10} {row.mean_macs / 1e6:>9.2f} {row.accuracy_percent:>12.2f} %")
+    if router.top_5_percent is not None:
+        print(
+            "Top-5: "
+            + ", ".join(f"{row.resolution} {row.top_5_percent:.2f} %" for row in report.resolutions)
+            + f", chosen {router.top_5_percent:.2f} %"
+        )
     print(
         f"\nThe choice, its predictor's {predictor_macs / 1e6:.2f} M MACs included, is "
         f"{router.accuracy_percent - random.accuracy_percent:+.2f} points from choosing at random "

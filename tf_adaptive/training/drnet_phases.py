@@ -135,6 +135,9 @@ def load_classifier_phase(run_dir, *, resolutions, config):
     for name in ("preset", "dataset", "image_shape", "class_names"):
         if stored.get(name) != config[name]:
             refuse(name, stored.get(name), config[name])
+    shared = [settings.get("shared_batch_norm", False) for settings in (stored, config)]
+    if shared[0] != shared[1]:
+        refuse("shared_batch_norm", *shared)
     if not set(resolutions) <= set(model.resolutions):
         refuse("resolutions", list(model.resolutions), list(resolutions))
     before, now = stored.get("sizes", {}), config["sizes"]

@@ -94,4 +94,4 @@ def train_to_end(step, data, model, *, epochs, config, dataset):
         progress=TerminalProgress(),
     )
     finish_run(OUTPUT_DIR.value, model)
-    report_run(OUTPUT_DIR.value)
+    report_run(OUTPUT_DIR.value, dataset=dataset)

@@ -17,7 +17,7 @@ from tests.trainers.programs import rows
 from tf_adaptive import DRNet, fold_batch_norm
 from tf_adaptive.reports.logits import percent
 from tf_adaptive.routing.dispatch import logits_at
-from tf_adaptive.routing.evaluation import collect_routed
+from tf_adaptive.routing.evaluation import routed_collector
 
 NAMES = ["classify_12", "classify_16", "classify_24", "predict_resolution"]
 
@@ -106,7 +106,7 @@ def test_the_table_is_what_can_be_counted(drnet_int8, drnet):
     table = rows(drnet_int8 / "agreement.csv")
     model, dataset, _ = drnet
     positions = np.arange(TEST_IMAGES) * (dataset.sizes["test"] // TEST_IMAGES)
-    logits, preferences, labels = collect_routed(model, dataset.batches("test", 64))
+    logits, preferences, labels = routed_collector(model)(dataset.batches("test", 64))
     choices = preferences.argmax(axis=-1)
     logits, choices, labels = logits[:, positions], choices[positions], labels[positions]
     runner = ResolutionRunner(drnet_int8)
