@@ -2,6 +2,11 @@
 
     python -m benchmarks.comparison --run_dirs runs/fashion_mnist,runs/fashion_mnist_ranet \
         --figure comparison.png
+
+As in Figures 2, 3 and 5 of Li et al. 2019 and 5 and 6 of Yang et al. 2020. Runs to which --labels
+gives the same label are one family, such as MSDNets of several sizes: their budgets are joined to
+the best at each cost, which the calibration images choose and the test images tell of. Networks
+with one exit, of trainers.train_static, are a curve in order of cost.
 """
 
 import pathlib
@@ -18,6 +23,11 @@ from tf_adaptive.runs.directory import read_config
 from tf_adaptive.runs.tables import read_report
 
 _RUN_DIRS = flags.DEFINE_list("run_dirs", None, "directories of finished runs", required=True)
+_LABELS = flags.DEFINE_list(
+    "labels",
+    None,
+    "what to call each run, one label for those of a family; presets, or folders, if unset",
+)
 _BUDGETS = flags.DEFINE_list("budgets", ["0.25", "0.5", "1.0"], "p of the budgets in the table")
 _FIGURE = flags.DEFINE_string("figure", None, "where to draw both kinds of curves, a .png file")
 
@@ -31,42 +41,73 @@ _DEFAULTS = {"picture_reading": AS_STORED, "calibration_size": 0}
 
 
 def main():
-    if not 2 <= len(_RUN_DIRS.value) <= len(OKABE_ITO):
-        raise InputError(
-            f"`run_dirs` must be 2 to {len(OKABE_ITO)} runs. Received: {len(_RUN_DIRS.value)}."
-        )
+    if len(_RUN_DIRS.value) < 2:
+        raise InputError(f"`run_dirs` must be two runs or more. Received: {len(_RUN_DIRS.value)}.")
     configs = [read_config(run_dir) for run_dir in _RUN_DIRS.value]
     for name in _DATA:
         values = [config.get(name, _DEFAULTS.get(name)) for config in configs]
         if any(value != values[0] for value in values):
             raise InputError(f"The runs must have the same {name}. Received: {values}.")
-    reports = {
-        config["preset"]: [read_report(run_dir, table) for table in ("anytime", "budgeted")]
-        for config, run_dir in zip(configs, _RUN_DIRS.value, strict=True)
-    }
-    if len(reports) < len(configs):
+    families = {}
+    for label, run_dir in zip(_labels(configs), _RUN_DIRS.value, strict=True):
+        report = [read_report(run_dir, table) for table in ("anytime", "budgeted")]
+        families.setdefault(label, []).append(report)
+    if len(families) > len(OKABE_ITO):
         raise InputError(
-            "The runs must be of different presets, by which they are named. "
-            f"Received: {[config['preset'] for config in configs]}."
+            f"`labels` must be at most {len(OKABE_ITO)} different ones. Received: {len(families)}."
         )
     print("| network | | M MACs | test accuracy |\n|---|---|---|---|")
-    for preset, (anytime, budgeted) in reports.items():
-        for row in anytime:
-            _print_row(preset, f"exit {row['exit']}", row["macs"], row["accuracy_percent"])
-        chosen = [row for row in budgeted if row["p"] in _BUDGETS.value]
-        for row in chosen:
-            label = f"early exit, p = {row['p']}"
-            _print_row(preset, label, row["mean_macs"], row["accuracy_percent"])
+    for label, reports in families.items():
+        for anytime, budgeted in reports:
+            for row in anytime:
+                _print_row(label, f"exit {row['exit']}", row["macs"], row["accuracy_percent"])
+            for row in budgeted if len(anytime) > 1 else ():
+                if row["p"] in _BUDGETS.value:
+                    words = f"early exit, p = {row['p']}"
+                    _print_row(label, words, row["mean_macs"], row["accuracy_percent"])
     if _FIGURE.value is not None:
-        curves = {
-            preset: (
-                [_point(row, "macs") for row in anytime],
-                [_point(row, "mean_macs") for row in budgeted],
-            )
-            for preset, (anytime, budgeted) in reports.items()
-        }
+        figure = plots.accuracy_of_runs(
+            {label: _curves(reports) for label, reports in families.items()}
+        )
         with replaced_whole(pathlib.Path(_FIGURE.value)) as temporary:
-            plots.accuracy_of_runs(curves).savefig(temporary, dpi=200, format="png")
+            figure.savefig(temporary, dpi=200, format="png")
+
+
+def _labels(configs):
+    if _LABELS.value is None:
+        presets = [config.get("preset") for config in configs]
+        if None not in presets and len(set(presets)) == len(presets):
+            return presets
+        names = [pathlib.Path(run_dir).resolve().name for run_dir in _RUN_DIRS.value]
+        return names if len(set(names)) == len(names) else _RUN_DIRS.value
+    if len(_LABELS.value) != len(configs):
+        raise InputError(
+            f"`labels` must be one for each of the {len(configs)} runs. "
+            f"Received: {len(_LABELS.value)}."
+        )
+    return _LABELS.value
+
+
+def _curves(reports):
+    """The anytime curves of a family's networks, and the curve of its budgets."""
+    several = [report for report in reports if len(report[0]) > 1]
+    anytime = [[_point(row, "macs") for row in rows] for rows, _ in several]
+    # Networks with one exit are one curve, in order of cost.
+    alone = sorted(_point(rows[0], "macs") for rows, _ in reports if len(rows) == 1)
+    budgets = [row for _, budgeted in several for row in budgeted]
+    if len(several) > 1:
+        budgets = _best_at_each_cost(budgets)
+    return [*anytime, *([alone] if alone else [])], [_point(row, "mean_macs") for row in budgets]
+
+
+def _best_at_each_cost(budgets):
+    """Those that no cheaper one is as accurate as, by the calibration images."""
+    best = []
+    for row in sorted(budgets, key=lambda row: float(row["calibration_mean_macs"])):
+        accuracy = float(row["calibration_accuracy_percent"])
+        if not best or accuracy > float(best[-1]["calibration_accuracy_percent"]):
+            best.append(row)
+    return best
 
 
 def _point(row, cost):

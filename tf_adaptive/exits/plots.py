@@ -200,32 +200,35 @@ def _draw_static(axes, points, line):
         )
 
 
-def accuracy_of_runs(runs):
+def accuracy_of_runs(families):
     """Anytime and budgeted accuracy of several networks against MACs per image.
 
     Args:
-        runs: dictionary from a label to `(anytime, budgeted)`, each a list of
-            `(macs, accuracy_percent)`.
+        families: dictionary from a label, at most as many as there are colours, to
+            `(anytime, budgeted)`: a list of curves, one for each network of that label, and one
+            curve, which may be empty; a curve is a list of `(macs, accuracy_percent)`.
 
     Returns:
         A `matplotlib.figure.Figure`.
     """
     figure = mpl_figure.Figure(figsize=(6.4, 4.4), layout="constrained")
     axes = figure.add_subplot()
-    for (label, (anytime, budgeted)), colour in zip(runs.items(), OKABE_ITO, strict=False):
-        macs, accuracies = np.array(sorted(budgeted)).T
-        axes.plot(macs / 1e6, accuracies, color=colour, linewidth=2, label=f"{label}, budgeted")
-        macs, accuracies = np.array(anytime).T
-        axes.plot(
-            macs / 1e6,
-            accuracies,
-            color=colour,
-            linewidth=1.5,
-            linestyle="--",
-            marker="o",
-            markersize=6,
-            label=f"{label}, anytime",
-        )
+    for (label, (anytime, budgeted)), colour in zip(families.items(), OKABE_ITO, strict=False):
+        if budgeted:
+            macs, accuracies = np.array(sorted(budgeted)).T
+            axes.plot(macs / 1e6, accuracies, color=colour, linewidth=2, label=f"{label}, budgeted")
+        for number, curve in enumerate(anytime):
+            macs, accuracies = np.array(curve).T
+            axes.plot(
+                macs / 1e6,
+                accuracies,
+                color=colour,
+                linewidth=1.5,
+                linestyle="--",
+                marker="o",
+                markersize=6,
+                label=None if number else f"{label}, anytime" if budgeted else label,
+            )
     finish_accuracy_axes(figure, axes, _MACS_LABEL, legend_columns=2)
     return figure
 
