@@ -10,16 +10,24 @@ half and three quarters of them, ImageNet's 90 at batch 256, after one and two t
 import keras
 from absl import flags
 
-from tf_adaptive.errors import check_at_least_0, check_choice
+from tf_adaptive.errors import check_at_least_0, check_choice, check_whole
 from tf_adaptive.exits.boosting import with_boosting
 from tf_adaptive.exits.gradient_equilibrium import FORMS, with_gradient_equilibrium
-from tf_adaptive.exits.losses import check_exit_weights
+from tf_adaptive.exits.losses import (
+    check_distillation,
+    check_exit_weights,
+    check_leaving_share,
+)
 from tf_adaptive.models.from_preset import build_network
 from tf_adaptive.programs import program
 from tf_adaptive.runs.checks import take_weights
 from tf_adaptive.runs.directory import finish_run, load_finished_run
 from tf_adaptive.runs.evaluate import report_if_finished, report_run
-from tf_adaptive.training.multi_exit_phases import kernels_by_stage, phase_1_step
+from tf_adaptive.training.multi_exit_phases import (
+    check_teacher_momentum,
+    kernels_by_stage,
+    phase_1_step,
+)
 from tf_adaptive.training.recipes import published_recipe
 
 from .flags import network as network_flags
@@ -49,6 +57,26 @@ _BOOSTING_WEIGHT = flags.DEFINE_float(
     "boosted exits (Yu et al. 2023), each on top of this share of what the exits before answer, "
     "0.5 as published; unset for exits of their own",
 )
+_LAST_EXIT_EPOCHS = flags.DEFINE_integer(
+    "last_exit_epochs", 0, "epochs at the beginning that train the last exit alone"
+)
+_ALPHA = flags.DEFINE_float(
+    "alpha",
+    1.0,
+    "share of the labels beside the last exit, which teaches the others, in [0, 1]; 1 for labels "
+    "alone",
+)
+_TEMPERATURE = flags.DEFINE_float("temperature", 3.0, "temperature of that distillation")
+_TEACHER_MOMENTUM = flags.DEFINE_float(
+    "teacher_momentum",
+    None,
+    "with --alpha below 1: a running average of the network teaches, as 0.999; unset for itself",
+)
+_LEAVING_SHARE = flags.DEFINE_float(
+    "leaving_share",
+    0.0,
+    "share of an image's loss that goes to the exit it would leave at, in [0, 1]; 0 for all alike",
+)
 _LOG_UPDATES = flags.DEFINE_bool(
     "log_updates",
     False,
@@ -66,6 +94,10 @@ def main():
     check_choice("gradient_equilibrium_form", _GRADIENT_EQUILIBRIUM_FORM.value, FORMS)
     if _BOOSTING_WEIGHT.value is not None:
         check_at_least_0("boosting_weight", _BOOSTING_WEIGHT.value)
+    check_distillation(_ALPHA.value, _TEMPERATURE.value)
+    check_teacher_momentum(_TEACHER_MOMENTUM.value, _ALPHA.value)
+    check_leaving_share(_LEAVING_SHARE.value)
+    check_whole("last_exit_epochs", _LAST_EXIT_EPOCHS.value, least=0)
     network_training.check_flags()
     pruning_flags.check_flags()
     run_dir = network_training.RUN_DIR.value
@@ -86,6 +118,11 @@ def main():
         model,
         descent,
         exit_weights=check_exit_weights(program.numbers(_EXIT_WEIGHTS), len(model.outputs)),
+        last_exit_epochs=_LAST_EXIT_EPOCHS.value,
+        alpha=_ALPHA.value,
+        temperature=_TEMPERATURE.value,
+        teacher_momentum=_TEACHER_MOMENTUM.value,
+        leaving_share=_LEAVING_SHARE.value,
         pruning=pruning_flags.pruning_of(model, steps=descent.steps),
         updates_of=updates_of,
     )

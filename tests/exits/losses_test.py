@@ -5,7 +5,11 @@ import tensorflow as tf
 
 from tests.cross_entropies import LABELS, cross_entropy, random_logits
 from tf_adaptive.errors import InputError
-from tf_adaptive.exits.losses import multi_exit_cross_entropy, one_for_all_distillation
+from tf_adaptive.exits.losses import (
+    leaving_weights,
+    multi_exit_cross_entropy,
+    one_for_all_distillation,
+)
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
@@ -77,6 +81,38 @@ def test_distillation_by_the_formula():
         labels, list(logits), teacher, alpha=alpha, temperature=temperature, exit_weights=[1, 0, 2]
     )
     assert float(weighted) == pytest.approx(expected[0] + 2 * expected[2], rel=1e-5)
+
+
+def test_a_sample_counts_most_at_the_exit_it_would_leave_at():
+    generator = np.random.default_rng(0)
+    logits = 2 * generator.normal(size=(3, 7, 4)).astype("float32")
+    exponentials = np.exp(logits)
+    confidences = (exponentials / exponentials.sum(axis=-1, keepdims=True)).max(axis=-1)
+    # Two of seven leave at each of the first two exits, the surest of those that are left.
+    left, leaves = list(range(7)), np.zeros((3, 7))
+    for exit in (0, 1):
+        surest = sorted(left, key=lambda sample: -confidences[exit, sample])[:2]
+        leaves[exit, surest] = 1
+        left = [sample for sample in left if sample not in surest]
+    leaves[2, left] = 1
+    weights = np.array(leaving_weights(list(logits), 0.25))
+    np.testing.assert_allclose(weights, 0.75 + 0.25 * 3 * leaves, rtol=1e-6)
+    np.testing.assert_allclose(weights.sum(axis=0), 3, rtol=1e-6)
+    np.testing.assert_array_equal(leaving_weights(list(logits), 0.0), np.ones((3, 7)))
+    labels = generator.integers(0, 4, 7)
+    _, losses = multi_exit_cross_entropy(labels, list(logits), sample_weights=list(weights))
+    of_samples = -np.log(exponentials / exponentials.sum(axis=-1, keepdims=True))
+    of_samples = of_samples[:, np.arange(7), labels]
+    np.testing.assert_allclose(losses, (weights * of_samples).mean(axis=1), rtol=1e-5)
+    with pytest.raises(InputError, match="`leaving_share` must be in"):
+        leaving_weights(list(logits), 1.5)
+
+
+def test_weighing_has_no_gradient():
+    logits = [tf.Variable([[1.0, 0.0], [0.3, 0.1]]), tf.Variable([[0.5, 0.1], [0.0, 0.2]])]
+    with tf.GradientTape() as tape:
+        total = tf.add_n([tf.reduce_sum(weights) for weights in leaving_weights(logits, 0.5)])
+    assert tape.gradient(total, logits) == [None, None]
 
 
 def test_the_teacher_gets_no_gradient():

@@ -45,6 +45,11 @@ PROFILE = "trainers.profile"
         ("drop_epochs", "1,3", "`drop_epochs` must rise and lie between 0 and `epochs`, 2"),
         ("label_smoothing", "1", "`label_smoothing` must be"),
         ("exit_weights", "1,1", "`exit_weights` must"),
+        ("alpha", "1.5", "`alpha` must be in [0, 1]"),
+        ("teacher_momentum", "0.9", "`teacher_momentum` must come with distillation"),
+        ("leaving_share", "2", "`leaving_share` must be in [0, 1]"),
+        ("last_exit_epochs", "-1", "`last_exit_epochs` must be a whole number from 0 on"),
+        ("boosting_weight", "-1", "`boosting_weight` must be finite and at least 0"),
         ("checkpoint_seconds", "0", "`checkpoint_seconds` must be above 0"),
     ],
 )

@@ -141,7 +141,10 @@ def test_real_process_answers_in_one_line(tmp_path):
 
 
 def test_boosted_exits_begin_with_plain_ones_and_go_all_the_way(finished_run, tmp_path):
-    more = ("--boosting_weight", "0.5", "--epochs", "1", "--log_updates")
+    more = (
+        *("--boosting_weight", "0.5", "--epochs", "1", "--log_updates", "--alpha", "0.5"),
+        *("--teacher_momentum", "0.9", "--leaving_share", "0.5", "--gradient_equilibrium"),
+    )
     directories = ("--weights_from", finished_run, "--run_dir", tmp_path / "run")
     finished = run_program("trainers.train_multi_exit", *TRAINING, *more, *directories)
     assert finished.status == 0, finished.stderr

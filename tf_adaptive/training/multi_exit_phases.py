@@ -4,30 +4,57 @@ Phase II is IMTA's (Li et al. 2019), new exits on a finished, frozen network.
 """
 
 import keras
+import tensorflow as tf
 
+from tf_adaptive.errors import InputError, check_whole
 from tf_adaptive.exits.collaboration import with_collaboration
 from tf_adaptive.exits.gradient_equilibrium import trunk_variables
 from tf_adaptive.exits.linear_exits import linear_exits, split_heads, with_own_exits
-from tf_adaptive.exits.losses import multi_exit_cross_entropy, one_for_all_distillation
+from tf_adaptive.exits.losses import (
+    check_distillation,
+    check_exit_weights,
+    check_leaving_share,
+    leaving_weights,
+    multi_exit_cross_entropy,
+    one_for_all_distillation,
+)
 from tf_adaptive.graph.calls import open_nested
 from tf_adaptive.training.feature_dataset import (
     FeatureDataset,
     StreamedFeatures,
     collect_features,
 )
-from tf_adaptive.training.multi_exit_step import TrainStep
+from tf_adaptive.training.multi_exit_step import TrainStep, by_path
 
 FEATURE_BATCH_SIZE = 256
 MOST_BYTES_IN_MEMORY = 2 * 10**9
 
 
-def phase_1_step(model, descent, *, exit_weights=None, pruning=None, updates_of=None):
+def phase_1_step(
+    model,
+    descent,
+    *,
+    exit_weights=None,
+    last_exit_epochs=0,
+    alpha=1.0,
+    temperature=3.0,
+    teacher_momentum=None,
+    leaving_share=0.0,
+    pruning=None,
+    updates_of=None,
+):
     """The step that trains the whole network on all its exits.
 
     Args:
         model: functional `keras.Model` with K exits.
         descent: `Descent`.
         exit_weights: see `multi_exit_cross_entropy`.
+        last_exit_epochs: epochs at the beginning in which the last exit's loss alone counts, which
+            trains the backbone first and all exits with it then.
+        alpha, temperature: see `one_for_all_distillation`; the last exit teaches. 1 for none.
+        teacher_momentum: with distillation, makes a running average of the network the teacher,
+            see `TrainStep`; None for the network itself.
+        leaving_share: see `leaving_weights`; 0 for none.
         pruning: see `GradientStep`.
         updates_of: see `TrainStep`.
 
@@ -37,23 +64,65 @@ def phase_1_step(model, descent, *, exit_weights=None, pruning=None, updates_of=
     Raises:
         InputError: a number out of range.
     """
+    check_distillation(alpha, temperature)
+    check_leaving_share(leaving_share)
+    check_teacher_momentum(teacher_momentum, alpha)
+    check_whole("last_exit_epochs", last_exit_epochs, least=0, most=descent.epochs)
+    optimizer = descent.optimizer()
+    weights = check_exit_weights(exit_weights, len(model.outputs))
+    first_weights = [0.0] * (len(weights) - 1) + [1.0]
+    first_steps = last_exit_epochs * descent.steps_per_epoch
 
-    def loss(labels, logits):
-        return multi_exit_cross_entropy(
-            labels,
-            logits,
-            exit_weights=exit_weights,
-            label_smoothing=descent.label_smoothing,
-        )[0]
+    def loss(labels, logits, *teacher_logits):
+        settings = {"label_smoothing": descent.label_smoothing}
+        if leaving_share:
+            settings["sample_weights"] = leaving_weights(logits, leaving_share)
+        if alpha == 1:
+            _, exit_losses = multi_exit_cross_entropy(labels, logits, **settings)
+        else:
+            (teacher,) = teacher_logits or logits[-1:]
+            _, exit_losses = one_for_all_distillation(
+                labels, logits, teacher, alpha=alpha, temperature=temperature, **settings
+            )
+        now = weights
+        if first_steps:
+            now = tf.where(optimizer.iterations.value < first_steps, first_weights, weights)
+        return sum(now[place] * of_exit for place, of_exit in enumerate(exit_losses))
 
     return TrainStep(
         model,
-        descent.optimizer(),
+        optimizer,
         loss,
+        teacher=None if teacher_momentum is None else _copy(model),
+        teacher_momentum=teacher_momentum,
         weight_decay=descent.weight_decay,
         pruning=pruning,
         updates_of=updates_of,
     )
+
+
+def check_teacher_momentum(momentum, alpha):
+    """Refuses a `teacher_momentum` outside [0, 1), or one without distillation."""
+    if momentum is None:
+        return
+    if not 0 <= momentum < 1:
+        raise InputError(
+            "`teacher_momentum` must be at least 0 and below 1. "
+            f"Received: teacher_momentum={momentum}."
+        )
+    if alpha == 1:
+        raise InputError(
+            "`teacher_momentum` must come with distillation, an alpha below 1. "
+            f"Received: teacher_momentum={momentum}, alpha={alpha}."
+        )
+
+
+def _copy(model):
+    copy = type(model).from_config(model.get_config())
+    # A model that is built from its configuration may have its layers in another order.
+    for variable, original in by_path(copy, model):
+        variable.assign(original)
+    return copy
 
 
 def kernels_by_stage(model):

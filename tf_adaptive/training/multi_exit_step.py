@@ -23,7 +23,11 @@ class TrainStep(GradientStep):
         loss: a function of `labels`, integers `(batch,)`, and the list of K logits that gives
             the scalar to minimise, a mean over the batch.
         teacher: None, or a model of the same input that answers logits `(batch, classes)`; they
-            are then the loss's third argument. It is run as in inference and does not learn.
+            are then the loss's third argument. It is run as in inference and does not learn. Of
+            several outputs, it is the last that teaches.
+        teacher_momentum: None, or the share of itself that the teacher, a copy of the model, keeps
+            after each step; the rest of its weights and statistics become the model's (Tarvainen &
+            Valpola 2017, mean teacher).
         output_names: what the K outputs are called in metrics; None for "exit_1" to "exit_K".
         updates_of: dictionary from a part's name to its trainable variables, whose updates are
             told; None tells none.
@@ -41,6 +45,7 @@ class TrainStep(GradientStep):
         loss,
         *,
         teacher=None,
+        teacher_momentum=None,
         output_names=None,
         updates_of=None,
         weight_decay=0.0,
@@ -52,6 +57,7 @@ class TrainStep(GradientStep):
             )
         self._loss = loss
         self._teacher = teacher
+        self._teacher_momentum = teacher_momentum
         count = len(model.outputs)
         self._output_names = output_names or [f"exit_{exit}" for exit in range(1, count + 1)]
         self._correct = tf.Variable(tf.zeros(count, tf.int64))
@@ -64,6 +70,8 @@ class TrainStep(GradientStep):
             weight_decay=weight_decay,
             pruning=pruning,
         )
+        if teacher_momentum is not None:
+            self.variables["teacher"] = [weight.value for weight in teacher.weights]
         self._count_correct = tf.function(self._count_correct_in, input_signature=self._signature)
 
     def metrics(self):
@@ -88,7 +96,9 @@ class TrainStep(GradientStep):
         }
 
     def _train_on(self, images, labels):
-        taught = [] if self._teacher is None else [self._teacher(images, training=False)]
+        taught = []
+        if self._teacher is not None:
+            taught = keras.tree.flatten(self._teacher(images, training=False))[-1:]
         with tf.GradientTape() as tape:
             logits = keras.tree.flatten(self.model(images, training=True))
             loss = self._loss(labels, logits, *taught)
@@ -99,10 +109,24 @@ class TrainStep(GradientStep):
             updates = map(_update, before, self._updates_of.values())
             self._updates.assign_add(tf.stack(list(updates)) * tf.cast(images, tf.float64))
         self._correct.assign_add(_correct_per_exit(labels, logits))
+        if self._teacher_momentum is not None:
+            self._follow()
+
+    def _follow(self):
+        """Moves the teacher towards the model."""
+        for average, variable in by_path(self._teacher, self.model):
+            step = (1 - self._teacher_momentum) * (variable.value - average.value)
+            average.assign_add(step)
 
     def _count_correct_in(self, images, labels):
         logits = keras.tree.flatten(self.model(images, training=False))
         return _correct_per_exit(labels, logits)
+
+
+def by_path(copy, model):
+    """The weights of two networks of the same layers, in pairs."""
+    originals = {weight.path: weight for weight in model.weights}
+    return [(weight, originals[weight.path]) for weight in copy.weights]
 
 
 def _correct_per_exit(labels, logits):
