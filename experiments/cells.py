@@ -45,7 +45,8 @@ def trained(runs_dir, name, program, flags, *, data_dir=None, output="run_dir"):
         for flag, value in flags.items()
     }
     run_dir = cell_directory(runs_dir, name, {"program": program, **settings})
-    if (run_dir / "report" / "budgeted.csv").exists():
+    # A report's tables are put in place together.
+    if any((run_dir / "report").glob("*.csv")):
         return run_dir
     if (run_dir / "model.keras").exists():
         program, flags = "trainers.evaluate", {"run_dir": run_dir}
