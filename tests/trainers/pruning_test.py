@@ -93,8 +93,9 @@ def test_export_and_conversion(tmp_path, pruned_run):
 
 def test_phase_two_leaves_the_zeros_below_the_exits(tmp_path, pruned_run):
     output_dir = tmp_path / "collaborating"
-    short = ("--epochs", "1", "--batch_size", "16", "--output_dir", output_dir)
-    finished = run_program("trainers.train_collaboration", "--run_dir", pruned_run, *short)
+    short = ("--epochs", "1", "--batch_size", "16", "--augmented_passes", "1")
+    directories = ("--run_dir", pruned_run, "--output_dir", output_dir)
+    finished = run_program("trainers.train_collaboration", *directories, *short)
     assert (finished.status, finished.stderr) == (0, "")
     before, after = (sparsities(load_finished_run(run)[1]) for run in (pruned_run, output_dir))
     # All but the four exits' kernels.

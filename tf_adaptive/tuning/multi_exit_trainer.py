@@ -18,6 +18,9 @@ from tf_adaptive.training.multi_exit_phases import (
 from tf_adaptive.tuning.resumed import train_or_resume
 from tf_adaptive.tuning.trials import Point
 
+# Of phase II: its features are kept, as trials are many and short.
+AUGMENTED_PASSES = 1
+
 
 class MultiExitTrainer:
     """Trains phase I and then phase II (Li et al. 2019) with a trial's hyperparameters.
@@ -115,7 +118,7 @@ class MultiExitTrainer:
         features = frozen_features(
             backbone,
             self._dataset,
-            augmented_passes=1,
+            augmented_passes=AUGMENTED_PASSES,
             seed=self._seed,
             folder=pathlib.Path(directory).parent,
         )

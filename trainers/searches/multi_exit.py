@@ -6,7 +6,11 @@ from collections.abc import Sequence
 from tf_adaptive.models.from_preset import build_network
 from tf_adaptive.training.loop import check_training
 from tf_adaptive.training.progress import TerminalProgress
-from tf_adaptive.tuning.multi_exit_trainer import MultiExitTrainer, exit_weight_ramp
+from tf_adaptive.tuning.multi_exit_trainer import (
+    AUGMENTED_PASSES,
+    MultiExitTrainer,
+    exit_weight_ramp,
+)
 from tf_adaptive.tuning.space import Choice, Range
 
 from .settings import SearchSettings
@@ -104,6 +108,8 @@ class MultiExitSearch:
                 "alpha": values["alpha"],
                 "temperature": values["distillation_temperature"],
                 "epochs": settings.phase_2_epochs,
+                # As the trials are trained.
+                "augmented_passes": AUGMENTED_PASSES,
                 "batch_size": settings.batch_size,
                 "seed": settings.seed,
                 **{name: getattr(settings.descent, name) for name in names},
