@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 from tf_adaptive.errors import InputError
+from tf_adaptive.runs.evaluate import has_report
 
 
 def cell_directory(runs_dir, name, settings):
@@ -45,8 +46,7 @@ def trained(runs_dir, name, program, flags, *, data_dir=None, output="run_dir"):
         for flag, value in flags.items()
     }
     run_dir = cell_directory(runs_dir, name, {"program": program, **settings})
-    # A report's tables are put in place together.
-    if any((run_dir / "report").glob("*.csv")):
+    if has_report(run_dir):
         return run_dir
     if (run_dir / "model.keras").exists():
         program, flags = "trainers.evaluate", {"run_dir": run_dir}

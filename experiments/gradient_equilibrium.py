@@ -31,7 +31,7 @@ from tf_adaptive.models.msdnet import MSDNet
 from tf_adaptive.programs import program
 from tf_adaptive.reports.figures import BLUE, LABEL_SIZE, VERMILION, bare, legend_above
 from tf_adaptive.runs.directory import finish_run, load_finished_run
-from tf_adaptive.runs.evaluate import evaluate
+from tf_adaptive.runs.evaluate import evaluate, has_report
 from tf_adaptive.runs.tables import read_csv, read_report
 from tf_adaptive.training.descent import Descent
 from tf_adaptive.training.loop import train
@@ -112,7 +112,7 @@ def _trained(row, seed, dataset):
     settings.pop("data_dir")
     name = f"{row.what} {row.epochs} epochs seed {seed}"
     run_dir = cell_directory(shared.runs_dir(), name, settings)
-    if (run_dir / "report" / "budgeted.csv").exists():
+    if has_report(run_dir):
         return run_dir
     if not (run_dir / "model.keras").exists():
         print(f"\n{name}, rate {row.rate:g}, weight decay {row.weight_decay:g}: {run_dir}")

@@ -6,10 +6,8 @@ from tf_adaptive.exits.outputs import exit_tensors
 from tf_adaptive.graph.calls import open_nested
 from tf_adaptive.layers import BoostedSum, StopGradient
 
-PUBLISHED_WEIGHT = 0.5
 
-
-def with_boosting(model, *, weight=PUBLISHED_WEIGHT):
+def with_boosting(model, *, weight=0.5):
     """The same network with boosted exits (Yu et al. 2023, Boosted Dynamic Neural Networks).
 
     Exit k answers F_k = f_k + w · F_{k−1}, f_k the logits that it has of its own: as in gradient
@@ -19,7 +17,7 @@ def with_boosting(model, *, weight=PUBLISHED_WEIGHT):
 
     Args:
         model: functional `keras.Model` with K ≥ 2 exits, as `split_stages` takes.
-        weight: w, a finite number of 0 or more.
+        weight: w, a finite number of 0 or more; the published one is 0.5.
 
     Returns:
         A functional `keras.Model` with K exits that shares all layers, and so all weights.

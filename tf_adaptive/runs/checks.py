@@ -1,6 +1,7 @@
 """Whether the network of a run is the one that its settings name."""
 
 from tf_adaptive.errors import InputError
+from tf_adaptive.graph.weights import weights_in_pairs
 from tf_adaptive.models.drnet import is_routed
 from tf_adaptive.models.from_preset import build_network
 from tf_adaptive.runs.directory import load_finished_run
@@ -46,9 +47,8 @@ def take_weights(model, other, run_dir):
             "`weights_from` must be a run of the same preset, image channels and number of "
             f"classes. Received: {run_dir}, whose network differs."
         )
-    values = {weight.path: weight for weight in other.weights}
-    for weight in model.weights:
-        weight.assign(values[weight.path])
+    for weight, theirs in weights_in_pairs(model, other):
+        weight.assign(theirs)
 
 
 def _weight_shapes(model):

@@ -131,13 +131,21 @@ def report_if_finished(run_dir, *, resume):
         InputError: what `report_run` raises.
     """
     run_dir = pathlib.Path(run_dir)
-    report = run_dir / "report"
-    is_whole = any(report.glob("*.csv")) and not any(report.glob(f"{UNFINISHED}*"))
-    if not resume or is_whole or not (run_dir / "model.keras").exists():
+    if not resume or has_report(run_dir) or not (run_dir / "model.keras").exists():
         return False
     print(f"{run_dir} is finished but for its report, which is written now.")
     report_run(run_dir)
     return True
+
+
+def has_report(run_dir):
+    """Whether a run has a report, and a whole one.
+
+    Args:
+        run_dir: `pathlib.Path`.
+    """
+    report = run_dir / "report"
+    return any(report.glob("*.csv")) and not any(report.glob(f"{UNFINISHED}*"))
 
 
 def evaluate(model, dataset, *, measure="max_probability", batch_size=256, calibrate_on=None):

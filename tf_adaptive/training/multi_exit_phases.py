@@ -19,12 +19,13 @@ from tf_adaptive.exits.losses import (
     one_for_all_distillation,
 )
 from tf_adaptive.graph.calls import open_nested
+from tf_adaptive.graph.weights import weights_in_pairs
 from tf_adaptive.training.feature_dataset import (
     FeatureDataset,
     StreamedFeatures,
     collect_features,
 )
-from tf_adaptive.training.multi_exit_step import TrainStep, by_path
+from tf_adaptive.training.multi_exit_step import TrainStep
 
 FEATURE_BATCH_SIZE = 256
 MOST_BYTES_IN_MEMORY = 2 * 10**9
@@ -119,9 +120,8 @@ def check_teacher_momentum(momentum, alpha):
 
 def _copy(model):
     copy = type(model).from_config(model.get_config())
-    # A model that is built from its configuration may have its layers in another order.
-    for variable, original in by_path(copy, model):
-        variable.assign(original)
+    for weight, original in weights_in_pairs(copy, model):
+        weight.assign(original)
     return copy
 
 

@@ -5,6 +5,7 @@ import numpy as np
 import tensorflow as tf
 
 from tf_adaptive.errors import InputError
+from tf_adaptive.graph.weights import weights_in_pairs
 from tf_adaptive.training.gradient_step import GradientStep
 
 
@@ -114,19 +115,13 @@ class TrainStep(GradientStep):
 
     def _follow(self):
         """Moves the teacher towards the model."""
-        for average, variable in by_path(self._teacher, self.model):
-            step = (1 - self._teacher_momentum) * (variable.value - average.value)
+        for average, weight in weights_in_pairs(self._teacher, self.model):
+            step = (1 - self._teacher_momentum) * (weight.value - average.value)
             average.assign_add(step)
 
     def _count_correct_in(self, images, labels):
         logits = keras.tree.flatten(self.model(images, training=False))
         return _correct_per_exit(labels, logits)
-
-
-def by_path(copy, model):
-    """The weights of two networks of the same layers, in pairs."""
-    originals = {weight.path: weight for weight in model.weights}
-    return [(weight, originals[weight.path]) for weight in copy.weights]
 
 
 def _correct_per_exit(labels, logits):
