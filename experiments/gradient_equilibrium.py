@@ -50,10 +50,7 @@ _ROWS = flags.DEFINE_list("rows", None, "those to train, as plain,GE; all if uns
 
 _NETWORKS = {
     "paper": MSDNet.presets["msdnet_cifar_lingrow7"],
-    "small": {
-        **MSDNet.presets["msdnet_cifar_lingrow7"],
-        **{"block_layers": (2, 2, 2, 2), "num_channels": 8, "growth_rate": 4},
-    },
+    "small": MSDNet.presets["msdnet_cifar_narrow4"],
 }
 _SCALE_EPOCHS = {"paper": [75, 150, 300], "small": [4, 16, 48]}
 _CURVES = {"plain": BLUE, "GE": VERMILION}

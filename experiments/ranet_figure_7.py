@@ -12,15 +12,13 @@ import numpy as np
 from absl import flags
 from matplotlib.figure import Figure
 
-from tf_adaptive.errors import InputError, check_whole
+from tf_adaptive.errors import check_whole
 from tf_adaptive.exits.evaluation import exits_along
 from tf_adaptive.files import replaced_whole
-from tf_adaptive.models.drnet import is_routed
 from tf_adaptive.programs import program
-from tf_adaptive.programs.progress_bar import with_bar
 from tf_adaptive.reports.figures import LABEL_SIZE, draw_pictures
-from tf_adaptive.reports.logits import collect_logits
-from tf_adaptive.runs.run import load_run
+
+from .answers import collect_test_logits, load_run_with_exits
 
 _RUN_DIR = flags.DEFINE_string("run_dir", None, "run of a network with exits", required=True)
 _FIGURE = flags.DEFINE_string("figure", None, "where to draw, a .png file", required=True)
@@ -31,24 +29,15 @@ _BUDGET = flags.DEFINE_float(
     "budget_mmacs", None, "mean cost of early exit, as of export; the report's choice if unset"
 )
 
-_BATCH_SIZE = 256
-
 
 def main():
     check_whole("classes", _CLASSES.value, least=1)
     check_whole("images", _IMAGES.value, least=1)
-    run = load_run(_RUN_DIR.value)
-    if is_routed(run.model) or len(run.model.outputs) == 1:
-        raise InputError(
-            "`run_dir` must be the run of a network with several exits. "
-            f"Received: {_RUN_DIR.value}."
-        )
+    run = load_run_with_exits(_RUN_DIR.value, "run_dir")
     choice = {} if _BUDGET.value is None else {"budget_mmacs": _BUDGET.value}
     point = run.operating_point(**choice)
     dataset = run.dataset(data_dir=_DATA_DIR.value)
-    batches = dataset.batches("test", _BATCH_SIZE)
-    shown = with_bar(batches, dataset.sizes["test"], _BATCH_SIZE, "test images")
-    logits, labels = collect_logits(run.model, shown)
+    logits, labels = collect_test_logits(run, dataset)
     (exits,) = exits_along(logits, [point.thresholds], point.measure, point.temperatures)
     answers = logits.argmax(axis=-1)[exits - 1, np.arange(len(labels))]
     right = answers == labels

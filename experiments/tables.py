@@ -4,7 +4,44 @@ import csv
 
 import numpy as np
 
+from tf_adaptive.exits.operating_point import choose_operating_point
 from tf_adaptive.files import replaced_whole
+from tf_adaptive.runs.tables import read_exit_report, read_report
+
+# Of the whole network's multiply-accumulates.
+_BUDGETS = (0.25, 0.5, 0.75)
+
+
+def tell_exits_and_budgets(runs, path):
+    """Each exit's test accuracy, and early exit's at three budgets, as `tell` does.
+
+    The calibration images chose the thresholds of the budgets.
+
+    Args:
+        runs: dictionary from the name of a row to the directories of its runs, one a seed.
+        path: see `tell`.
+    """
+    values = {
+        row: np.array([_accuracies(run_dir) for run_dir in run_dirs])
+        for row, run_dirs in runs.items()
+    }
+    num_exits = next(iter(values.values())).shape[1] - len(_BUDGETS)
+    columns = [
+        *(f"exit {number}" for number in range(1, num_exits + 1)),
+        *(f"{100 * share:.0f} % of the MACs" for share in _BUDGETS),
+    ]
+    print("\nTest accuracy in percent, mean and standard deviation over the seeds:")
+    tell(values, columns, path)
+
+
+def _accuracies(run_dir):
+    rows = read_exit_report(run_dir, len(read_report(run_dir, "anytime")))
+    whole = rows.anytime[-1].macs / 1e6
+    points = [choose_operating_point(rows, budget_mmacs=share * whole) for share in _BUDGETS]
+    return [
+        *(row.accuracy_percent for row in rows.anytime),
+        *(point.accuracy_percent for point in points),
+    ]
 
 
 def tell(values, columns, path):

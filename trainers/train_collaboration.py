@@ -17,7 +17,8 @@ import warnings
 import keras
 from absl import flags
 
-from tf_adaptive.errors import check_whole
+from tf_adaptive.errors import check_choice, check_whole
+from tf_adaptive.exits.collaboration import PATHS
 from tf_adaptive.exits.linear_exits import linear_exits
 from tf_adaptive.exits.losses import check_distillation
 from tf_adaptive.programs import program
@@ -44,6 +45,11 @@ from .flags import second_run
 flags.adopt_module_key_flags(second_run)
 _RUN_DIR = flags.DEFINE_string("run_dir", None, "finished run of phase I", required=True)
 _COLLABORATION = flags.DEFINE_bool("collaboration", True, "Inline Subnetwork Collaboration")
+_COLLABORATION_PATH = flags.DEFINE_string(
+    "collaboration_path",
+    "prediction",
+    "what an exit sees of the one before: prediction, as published; features; identity, the logits",
+)
 _DISTILLATION = flags.DEFINE_bool("distillation", True, "One-for-all distillation")
 _ALPHA = flags.DEFINE_float(
     "alpha",
@@ -78,6 +84,7 @@ def main():
     check_distillation(_set_or(_ALPHA, 1.0), _set_or(_TEMPERATURE, 1.0))
     if _AUGMENTED_PASSES.value is not None:
         check_whole("augmented_passes", _AUGMENTED_PASSES.value, least=0)
+    check_choice("collaboration_path", _COLLABORATION_PATH.value, PATHS)
     second_run.check_flags()
     if second_run.is_done():
         return
@@ -90,7 +97,10 @@ def main():
     _descent(dataset, recipe).learning_rate_schedule()
 
     keras.utils.set_random_seed(second_run.SEED.value)
-    model, backbone, heads, teacher = phase_2_networks(trained, collaboration=_COLLABORATION.value)
+    model, backbone, heads, teacher = phase_2_networks(
+        trained,
+        collaboration_path=_COLLABORATION_PATH.value if _COLLABORATION.value else None,
+    )
     features = frozen_features(
         backbone,
         dataset,

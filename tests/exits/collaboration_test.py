@@ -83,6 +83,33 @@ def test_an_exit_sees_the_prediction_before_by_the_formula(collaborating):
     np.testing.assert_allclose(second, beside @ kernel + bias, atol=1e-5)
 
 
+@pytest.mark.parametrize("path", ["features", "identity"])
+def test_the_paths_it_is_compared_with(path):
+    model = tiny_model()
+    compared = with_collaboration(model, path=path)
+    for ours, logits in zip(compared(images()), model(images()), strict=True):
+        np.testing.assert_array_equal(ours, logits)
+    (_, before), (_, beside) = linear_exits(compared)[:2]
+    answers = keras.Model(compared.input, [before, compared.outputs[0], beside])(images())
+    before, first, beside = (tensor.numpy() for tensor in answers)
+    if path == "identity":
+        np.testing.assert_array_equal(beside[:, -CLASSES:], first)
+    else:
+        kernel, bias = compared.get_layer("exit_2_collaboration_linear").weights
+        # As it starts, batch norm is but its ε.
+        learnt = np.maximum((before @ kernel.numpy() + bias.numpy()) / np.sqrt(1 + 1e-5), 0)
+        np.testing.assert_allclose(beside[:, -learnt.shape[1] :], learnt, atol=1e-5)
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_sum(tf.sin(compared(images())[1]))
+    exit_before = compared.get_layer("collaborating_exit_1").kernel.value
+    assert tape.gradient(loss, exit_before) is None
+
+
+def test_refuses_another_path():
+    with pytest.raises(InputError, match="`path` must be one of prediction, features, identity"):
+        with_collaboration(tiny_model(), path="logits")
+
+
 def test_no_gradient_flows_into_the_exit_before(collaborating):
     with tf.GradientTape() as tape:
         loss = tf.reduce_sum(tf.sin(collaborating(images())[1]))

@@ -27,6 +27,25 @@ def test_the_techniques_and_their_control(tmp_path):
     assert "trainers." not in again.stdout
 
 
+@pytest.mark.large
+def test_the_paths_of_table_3_train_on_what_table_2_has(tmp_path):
+    flags = (
+        *("--runs_dir", tmp_path / "runs", "--dataset", "digits", "--train_size", "128"),
+        *("--scale", "small", "--preset", "msdnet_cifar_narrow4", "--epochs", "1"),
+        *("--phase_2_epochs", "1", "--seeds", "0"),
+    )
+    run_program(PROGRAM, *flags, "--rows", "control")
+    finished = run_program(
+        "experiments.imta_table_3", *flags, "--rows", "control,features,identity"
+    )
+    assert finished.status == 0, finished.stderr
+    assert "trainers.train_multi_exit" not in finished.stdout
+    assert finished.stdout.count("trainers.train_collaboration") == 2
+    assert [cell["row"] for cell in rows(tmp_path / "runs" / "table_3.csv")[::7]] == [
+        *("control", "features", "identity")
+    ]
+
+
 @pytest.mark.parametrize(
     ("flags", "message"),
     [

@@ -24,7 +24,11 @@ def test_macs_of_the_table_in_the_paper():
 # Those that no test above builds; every other configuration differs from one of them in depth.
 @pytest.mark.parametrize(
     ("preset", "exits", "depth"),
-    [("msdnet_cifar_even10", 10, 22), ("msdnet_cifar_lingrow8", 8, 36)],
+    [
+        ("msdnet_cifar_even10", 10, 22),
+        ("msdnet_cifar_lingrow8", 8, 36),
+        ("msdnet_cifar_narrow4", 4, 8),
+    ],
 )
 def test_presets_build(preset, exits, depth):
     model = MSDNet.from_preset(preset)
@@ -36,7 +40,8 @@ def test_presets_build(preset, exits, depth):
 
 
 def test_presets_are_the_published_depths():
-    published = {name: each for name, each in MSDNet.presets.items() if name != TINY}
+    ours = (TINY, "msdnet_cifar_narrow4")
+    published = {name: each for name, each in MSDNet.presets.items() if name not in ours}
     depths = {name: arguments["block_layers"] for name, arguments in published.items()}
     assert {name: (len(layers), sum(layers)) for name, layers in depths.items()} == {
         "msdnet_cifar_even7": (7, 16),

@@ -29,6 +29,11 @@ MSDNET_PRESETS = {
     "msdnet_cifar_lingrow6": {**_MSDNET_CIFAR, "block_layers": (1, 2, 3, 4, 5, 6)},
     "msdnet_cifar_lingrow7": {**_MSDNET_CIFAR, "block_layers": (1, 2, 3, 4, 5, 6, 7)},
     "msdnet_cifar_lingrow8": {**_MSDNET_CIFAR, "block_layers": (1, 2, 3, 4, 5, 6, 7, 8)},
+    # Ours, for comparisons that a processor affords: two fifths of lingrow4's cost.
+    "msdnet_cifar_narrow4": {
+        **_MSDNET_CIFAR,
+        **{"block_layers": (2, 2, 2, 2), "num_channels": 8, "growth_rate": 4},
+    },
     "msdnet_imagenet_step4": {**_MSDNET_IMAGENET, "block_layers": (4,) * 5},
     "msdnet_imagenet_step6": {**_MSDNET_IMAGENET, "block_layers": (6,) * 5},
     "msdnet_imagenet_step7": {**_MSDNET_IMAGENET, "block_layers": (7,) * 5},

@@ -137,12 +137,13 @@ def kernels_by_stage(model):
     }
 
 
-def phase_2_networks(trained, *, collaboration):
+def phase_2_networks(trained, *, collaboration_path):
     """A trained network with new exits, and its parts for training them on features.
 
     Args:
         trained: functional `keras.Model` with K exits, as `with_collaboration` takes.
-        collaboration: whether the exits see the prediction of the exit before.
+        collaboration_path: see `with_collaboration`; None for exits that see nothing of the one
+            before.
 
     Returns:
         `(model, backbone, heads, teacher)`: the whole network, which answers what `trained` does
@@ -153,7 +154,10 @@ def phase_2_networks(trained, *, collaboration):
         InputError: what `with_collaboration` raises.
     """
     trained = open_nested(trained)
-    model = with_collaboration(trained) if collaboration else with_own_exits(trained)
+    if collaboration_path is None:
+        model = with_own_exits(trained)
+    else:
+        model = with_collaboration(trained, path=collaboration_path)
     features = [feature for _, feature in linear_exits(trained)]
     backbone, heads = split_heads(model, features)
     _, first_heads = split_heads(trained, features)

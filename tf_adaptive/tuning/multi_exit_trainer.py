@@ -104,7 +104,7 @@ class MultiExitTrainer:
 
     def _train_phase_2(self, trained, values, directory):
         keras.utils.set_random_seed(self._seed)
-        model, backbone, heads, teacher = phase_2_networks(trained, collaboration=True)
+        model, backbone, heads, teacher = phase_2_networks(trained, collaboration_path="prediction")
         descent = dataclasses.replace(
             self._descent, epochs=self._phase_2_epochs, drop_epochs=None, warmup_epochs=0.0
         )
