@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from tests.processors import convolves_in_bfloat16
 from tests.tiny_networks import TINY
 from tests.trainers.programs import run_program
+from tf_adaptive.data.checked_files import CACHE_VARIABLE
 
 # Two epochs of eight steps.
 TRAINING = (
@@ -49,6 +50,12 @@ DRNET_SEARCH = (
     *("--stage_1_epochs", "1", "--epochs", "1", "--trials", "3", "--learning_rate", "0.05"),
     *("--search", "random"),
 )
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _own_cache(tmp_path_factory):
+    """Nothing is left in the cache of whoever runs the tests; programs inherit it."""
+    os.environ[CACHE_VARIABLE] = str(tmp_path_factory.mktemp("cache"))
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -1,8 +1,12 @@
+import os
+
 import numpy as np
 import pytest
 from PIL import Image
 
 from tf_adaptive.data import load_dataset
+from tf_adaptive.data.checked_files import CACHE_VARIABLE, CheckedFiles
+from tf_adaptive.data.decoding import AS_SEEN, AS_STORED
 from tf_adaptive.errors import InputError
 
 
@@ -180,3 +184,51 @@ def test_too_few_images_for_a_validation_split(tmp_path):
     write_classes(tmp_path, images=4)
     with pytest.raises(InputError, match="at least ten training images.*or a `validation_size`"):
         load_dataset(f"folder:{tmp_path}")
+
+
+def test_files_are_decoded_once(tmp_path, monkeypatch):
+    write_classes(tmp_path / "pictures")
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "cache"))
+    load_dataset(f"folder:{tmp_path}/pictures")
+    paths = sorted(map(str, (tmp_path / "pictures").glob("*/*")))
+    assert not CheckedFiles(paths, AS_SEEN).unchecked().any()
+    # What is read otherwise is checked by itself.
+    assert CheckedFiles(paths, AS_STORED).unchecked().all()
+
+    # A damaged file of the same size is found by its time, and found again by the next start.
+    damaged = tmp_path / "pictures" / "cat" / "07.jpg"
+    damaged.write_bytes(bytes(damaged.stat().st_size))
+    os.utime(damaged, ns=(0, damaged.stat().st_mtime_ns + 1))
+    for _ in range(2):
+        with pytest.raises(InputError, match="could not be decoded.*07.jpg"):
+            load_dataset(f"folder:{tmp_path}/pictures")
+
+
+def test_all_unreadable_files_are_named_at_once(tmp_path, monkeypatch):
+    write_classes(tmp_path / "pictures")
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "cache"))
+    bad = sorted((tmp_path / "pictures" / "cat").glob("*"))[:12]
+    assert len(bad) == 12
+    for path in bad:
+        path.write_bytes(b"no picture")
+    with pytest.raises(InputError, match="12 image files.* and 2 more, all in .*unreadable.txt"):
+        load_dataset(f"folder:{tmp_path}/pictures")
+    named = (tmp_path / "cache" / "unreadable.txt").read_text().splitlines()
+    assert named == list(map(str, bad))
+
+
+@pytest.mark.parametrize("damage", ["no folder", "no database"])
+def test_what_cannot_be_remembered_is_checked_again(tmp_path, monkeypatch, damage):
+    write_classes(tmp_path / "pictures")
+    cache = tmp_path / "cache"
+    monkeypatch.setenv(CACHE_VARIABLE, str(cache))
+    if damage == "no folder":
+        cache.write_text("a file")
+    else:
+        cache.mkdir()
+        (cache / "checked_pictures.sqlite").write_text("no database" * 100)
+    assert load_dataset(f"folder:{tmp_path}/pictures").num_classes == 2
+    (path, *_) = (tmp_path / "pictures" / "cat").glob("*")
+    # A damaged memory is made anew.
+    assert CheckedFiles([path], AS_SEEN).unchecked().all() == (damage == "no folder")
+    assert load_dataset(f"folder:{tmp_path}/pictures").num_classes == 2

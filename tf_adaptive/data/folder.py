@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
+from tf_adaptive.data.checked_files import CheckedFiles, cache_folder
 from tf_adaptive.data.decoding import AS_SEEN, PICTURE_SUFFIXES, decode, ratio_check
 from tf_adaptive.data.encoded_images import (
     DEFAULT_IMAGE_SIZE,
@@ -17,6 +18,7 @@ from tf_adaptive.data.encoded_images import (
 from tf_adaptive.data.image_dataset import ImageDataset
 from tf_adaptive.data.splits import split_test, split_training
 from tf_adaptive.errors import InputError, plain_reason
+from tf_adaptive.files import replaced_whole
 
 # Where test images are looked for, the first that is there.
 _TEST_FOLDERS = ("test", "val", "valid", "validation")
@@ -72,7 +74,8 @@ def load_folder(
     beside it: `test`, or, where there is no such folder, `val`, `valid` or `validation`, as
     ImageNet is published. Where there is none, a fifth of the images is the test split, the same
     for every seed. Those of validation and calibration are held out of the training images in all
-    cases. Every file is decoded once, to find bad ones now. Files with other names than
+    cases. Every file is decoded once, to find bad ones now; later starts decode those that are new
+    or were written since (`tf_adaptive.data.checked_files`). Files with other names than
     `tf_adaptive.data.decoding.PICTURE_SUFFIXES` and folders in a class folder are left out, with
     a warning that counts them; hidden ones without.
 
@@ -205,7 +208,11 @@ def _kind_left_out(file):
 
 
 def _check_readable(paths, picture_reading):
-    """Decodes every file and names those that fail."""
+    """Decodes every file that was not decoded before, and names those that fail."""
+    files = CheckedFiles(paths, picture_reading)
+    unchecked = files.unchecked()
+    if not unchecked.any():
+        return
 
     def decode_file(path):
         image = decode(tf.io.read_file(path), channels=3, picture_reading=picture_reading)
@@ -214,14 +221,17 @@ def _check_readable(paths, picture_reading):
             return tf.shape(image)
 
     decoded = (
-        tf.data.Dataset.from_tensor_slices(paths)
-        .enumerate()
-        .map(lambda index, path: (index, decode_file(path)), num_parallel_calls=tf.data.AUTOTUNE)
+        tf.data.Dataset.from_tensor_slices(np.flatnonzero(unchecked))
+        .map(
+            lambda index: (index, decode_file(tf.gather(paths, index))),
+            num_parallel_calls=tf.data.AUTOTUNE,
+        )
         .ignore_errors()
     )
-    unreadable = np.ones(len(paths), bool)
-    unreadable[[int(index) for index, _ in decoded]] = False
-    bad = paths[unreadable]
+    whole = ~unchecked
+    whole[[int(index) for index, _ in decoded]] = True
+    files.remember(whole & unchecked)
+    bad = np.sort(paths[~whole])
     if not len(bad):
         return
     decode_file = tf.function(
@@ -233,11 +243,23 @@ def _check_readable(paths, picture_reading):
             f"it: {bad[0]}."
         )
     named = [f"{path} ({_reason(decode_file, path)})" for path in bad[:_NAMED_FILES]]
-    more = f" and {len(bad) - len(named)} more" if len(bad) > len(named) else ""
     raise InputError(
-        f"{len(bad)} image files could not be decoded; mend or remove them: "
-        f"{', '.join(named)}{more}."
+        f"{len(bad)} image files could not be decoded; mend or remove them: {', '.join(named)}"
+        f"{_all_in_a_file(bad)}."
     )
+
+
+def _all_in_a_file(bad):
+    """Words on where all files are named, if they are too many for a message."""
+    if len(bad) <= _NAMED_FILES:
+        return ""
+    try:
+        cache_folder().mkdir(parents=True, exist_ok=True)
+        with replaced_whole(cache_folder() / "unreadable.txt") as temporary:
+            temporary.write_text("".join(f"{path}\n" for path in bad), encoding="utf-8")
+    except OSError:
+        return f" and {len(bad) - _NAMED_FILES} more"
+    return f" and {len(bad) - _NAMED_FILES} more, all in {cache_folder() / 'unreadable.txt'}"
 
 
 def _reason(decode_file, path):
