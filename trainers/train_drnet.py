@@ -66,9 +66,8 @@ _FINAL_TEMPERATURE = flags.DEFINE_float(
 _DENSE = flags.DEFINE_bool(
     "dense",
     False,
-    "run every image at every resolution in stage 2 too, as published trainings do: slower, but "
-    "the predictor learns what the other resolutions would have given, without which one of them "
-    "may come to take all images",
+    "run every image at every resolution in every batch of stage 2, as published trainings do, and "
+    "not in one of four, the ones that the predictor learns from",
 )
 _SHARED_BATCH_NORM = flags.DEFINE_bool(
     "shared_batch_norm", False, "one batch norm for all resolutions, the paper's control (table 1)"

@@ -53,7 +53,8 @@ def test_a_step_is_gradient_descent_at_two_rates(dense):
     @tf.function
     def gradients():
         with tf.GradientTape() as tape:
-            routed = twin.route(images, training=True, dense=dense)
+            # The first batch is dense in both.
+            routed = twin.route(images, training=True, dense=True)
             loss = loss_of(costs)(labels, routed)
         return tape.gradient(loss, [variable.value for variable in variables])
 
@@ -70,6 +71,25 @@ def test_a_step_is_gradient_descent_at_two_rates(dense):
     assert moved > len(variables) / 2
 
 
+def test_the_predictor_learns_from_one_batch_of_four():
+    model, costs = tiny_drnet()
+    # Momentum would go on where there is no gradient.
+    optimizers = [sgd(constant(0.1), momentum=0.0, nesterov=False) for _ in range(2)]
+    step = RoutedStep(model, *optimizers, loss_of(costs), costs)
+    predictor = {id(variable) for variable in model.predictor.trainable_variables}
+    moved = []
+    for number in range(6):
+        before = [variable.numpy() for variable in model.trainable_variables]
+        step(*batch(seed=number))
+        changed = [
+            id(variable) in predictor
+            for variable, old in zip(model.trainable_variables, before, strict=True)
+            if not np.array_equal(variable, old)
+        ]
+        moved.append((any(changed), not all(changed)))
+    assert moved == [(learns, True) for learns in (True, False, False, False, True, False)]
+
+
 def test_metrics_are_those_of_the_images_trained_on():
     (model, costs), (twin, _) = tiny_drnet(), tiny_drnet()
     step = tiny_step(model, costs, rates=(1e-30, 1e-30))
@@ -77,7 +97,8 @@ def test_metrics_are_those_of_the_images_trained_on():
     seen = []
     for images, labels in batches:
         step(images, labels)
-        routed = twin.route(images, training=True)
+        # The first batch is dense.
+        routed = twin.route(images, training=True, dense=not seen)
         seen.append((routed["choice"].numpy(), np.argmax(routed["logits"], -1) == labels))
     choices, right = (np.concatenate(parts) for parts in zip(*seen, strict=True))
     shares = np.bincount(choices, minlength=3) / 17
@@ -128,7 +149,7 @@ def test_temperature_follows_its_schedule():
 
 def test_a_heavy_flops_loss_brings_the_cost_down_to_its_target():
     model, costs = tiny_drnet()
-    step = tiny_step(model, costs, rates=(0.01, 0.1), flops_weight=20.0)
+    step = tiny_step(model, costs, rates=(0.01, 0.1), flops_weight=20.0, dense=True)
     target = costs.branch_gflops[1] + costs.predictor_macs / 1e9
     model.predictor.get_layer("logits").bias.assign([3.0, 0.0, 0.0])
     step(*batch(64))

@@ -26,9 +26,9 @@ class DRNet(keras.Model):
     """Dynamic Resolution Network (Zhu et al. 2021).
 
     A small predictor sees every image at a low resolution and picks one of m candidates for it;
-    the classifier runs at that resolution, and at no other for that image; in training too, unless
-    that is dense (see `route`). The candidates share the classifier's layers but for its batch
-    norms, see `resolution_branches`.
+    the classifier runs at that resolution, and at no other for that image; in training too, but
+    for batches that are dense (see `route`). The candidates share the classifier's layers but for its
+    batch norms, see `resolution_branches`.
 
     `model(images)` is the logits `(batch, classes)`, float32. Images are float
     `(batch, r, r, channels)`, normalised, with r the largest candidate; the smaller ones are made
@@ -160,14 +160,15 @@ class DRNet(keras.Model):
                 those of the images it is given. A branch that is given none does not run.
             dense: run every image at every resolution and answer Σ_j h_j F_j(x_j), as published
                 trainings do: the same prediction at m times the cost, but the loss then has a
-                gradient at every entry of h, and batch norms see all images. In training only.
+                gradient at every entry of h, which the predictor learns from, and batch norms see
+                all images. In training only.
 
         Returns:
             Dictionary, in the order of `images`: "logits" float32 `(batch, classes)`; "choice"
             int32 `(batch,)`, the index into `resolutions`; "one_hot" float32 `(batch, m)`, h of
-            the paper, which in training passes gradients on to the predictor. Logits are those of
-            the chosen branch times its entry of h, so the loss has a gradient at that entry of h;
-            at the others there are no logits to have one by, unless `dense`.
+            the paper, which passes gradients on to the predictor where training is `dense`.
+            Elsewhere the logits of the other branches are not there, and what the chosen one's say
+            of h alone would strengthen whatever is chosen most, so the predictor gets none.
 
         Raises:
             InputError: images of another height, width or channel count.
@@ -182,9 +183,8 @@ class DRNet(keras.Model):
             ]
             logits = tf.einsum("nm,mnc->nc", one_hot, tf.stack(answers))
         else:
-            # An entry of h is 1; multiplied by, it hands on the gradient (section 3.2).
-            chosen = tf.gather(one_hot, choice, batch_dims=1)[:, None]
-            logits = logits_where_chosen(at, images, choice, training) * chosen
+            one_hot = tf.stop_gradient(one_hot)
+            logits = logits_where_chosen(at, images, choice, training)
         return {"logits": logits, "choice": choice, "one_hot": one_hot}
 
     def choose(self, images):

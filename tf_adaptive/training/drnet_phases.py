@@ -57,7 +57,7 @@ def routing_step(
 ):
     """The second phase's step, which trains predictor and classifier.
 
-    Each image is seen at the resolution that is drawn for it.
+    Each image is seen at the resolution that is drawn for it, and in dense batches at all of them.
 
     Args:
         model: `tf_adaptive.DRNet`, of `temperature`.
@@ -67,7 +67,7 @@ def routing_step(
         temperature: of the choice at first.
         final_temperature: of the choice at the end; None for that at first.
         predictor_learning_rate_factor: the predictor's rate beside the classifier's.
-        dense: see `DRNet.route`.
+        dense: see `RoutedStep`.
         pruning: see `GradientStep`.
 
     Returns:

@@ -6,6 +6,9 @@ import tensorflow as tf
 from tf_adaptive.errors import InputError
 from tf_adaptive.training.gradient_step import GradientStep
 
+# Of these batches one is dense where not all are.
+BATCHES_TO_A_DENSE_ONE = 4
+
 
 class RoutedStep(GradientStep):
     """One step of gradient descent on a DRNet, predictor and classifier together.
@@ -21,7 +24,8 @@ class RoutedStep(GradientStep):
         loss: a function of `labels`, integers `(batch,)`, and what `model.route` gives, that
             gives the scalar to minimise, a mean over the batch.
         costs: what `tf_adaptive.branch_costs` gives for the model.
-        dense: see `DRNet.route`.
+        dense: whether every batch is, see `DRNet.route`; else one of `BATCHES_TO_A_DENSE_ONE`, the
+            only ones that the predictor learns from.
         temperature_schedule: the temperature of the choice at every step, as a
             `keras.optimizers.schedules.LearningRateSchedule`; None leaves the model's.
         weight_decay: see `GradientStep`.
@@ -99,12 +103,22 @@ class RoutedStep(GradientStep):
                 self._temperature_schedule(self._optimizer.iterations)
             )
         with tf.GradientTape() as tape:
-            routed = self.model.route(images, training=True, dense=self._dense)
+            routed = self._routed(images)
             loss = self._loss(labels, routed)
         self._descend(tape, loss, labels)
         correct, chosen = self._counts(labels, routed)
         self._correct.assign_add(correct)
         self._chosen.assign_add(chosen)
+
+    def _routed(self, images):
+        def route(dense):
+            return self.model.route(images, training=True, dense=dense)
+
+        if self._dense:
+            return route(True)
+        # By the optimizer's count, which a checkpoint keeps.
+        is_dense = self._optimizer.iterations % BATCHES_TO_A_DENSE_ONE == 0
+        return tf.cond(is_dense, lambda: route(True), lambda: route(False))
 
     def _count_in(self, images, labels):
         return self._counts(labels, self.model.route(images))

@@ -61,7 +61,7 @@ def train_network(
         exit_weights: see `multi_exit_cross_entropy`.
         target_gflops: of a DRNet, which must be given it, the mean cost wanted.
         flops_weight: of a DRNet, see `flops_regularized_cross_entropy`.
-        dense: of a DRNet, see `DRNet.route`.
+        dense: of a DRNet, see `RoutedStep`.
         seed: what order and augmentation are drawn from; the weights are the model's.
         run_dir: directory to write a run to, which `load_run` and the programs take; None writes
             nothing.

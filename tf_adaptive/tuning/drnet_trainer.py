@@ -31,7 +31,7 @@ class DRNetTrainer:
         target_gflops: the mean cost of the classifier wanted, in 10⁹ multiply-accumulates.
         batch_size, seed, checkpoint_seconds, progress: see `train`.
         descent: `Descent` of all trials, over the epochs of a whole one.
-        dense: see `DRNet.route`.
+        dense: see `RoutedStep`.
 
     Attributes:
         fixed_points: a `Point` per resolution of `trained`, what its classifier reaches there.

@@ -29,7 +29,7 @@ _STAGE_1_EPOCHS = flags.DEFINE_integer("stage_1_epochs", 70, "passes over the im
 _STAGE_2_LEARNING_RATE = flags.DEFINE_float(
     "stage_2_learning_rate", None, "highest learning rate of stage 2; that of stage 1 if unset"
 )
-_DENSE = flags.DEFINE_bool("dense", False, "run every image at every resolution in stage 2 too")
+_DENSE = flags.DEFINE_bool("dense", False, "as in trainers.train_drnet")
 _FLOPS_WEIGHTS = flags.DEFINE_list(
     "flops_weights", ["0.02", "2"], "range of the weight of the FLOPs loss"
 )

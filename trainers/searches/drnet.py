@@ -44,7 +44,7 @@ class DRNetSettings(SearchSettings):
         target_factors: `Range` of the target inside the FLOPs loss as a part of that; None for
             what the resolutions can meet of the default.
         target_factors_given: the same as text.
-        dense: see `DRNet.route`.
+        dense: see `RoutedStep`.
     """
 
     classifier_descent: Descent
