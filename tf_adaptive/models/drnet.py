@@ -27,8 +27,8 @@ class DRNet(keras.Model):
 
     A small predictor sees every image at a low resolution and picks one of m candidates for it;
     the classifier runs at that resolution, and at no other for that image; in training too, but
-    for batches that are dense (see `route`). The candidates share the classifier's layers but for its
-    batch norms, see `resolution_branches`.
+    for batches that are dense (see `route`). The candidates share the classifier's layers but for
+    its batch norms, see `resolution_branches`.
 
     `model(images)` is the logits `(batch, classes)`, float32. Images are float
     `(batch, r, r, channels)`, normalised, with r the largest candidate; the smaller ones are made
