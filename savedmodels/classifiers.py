@@ -33,7 +33,10 @@ def load_classifier(model_dir, *, thresholds=None):
         A `SavedModelClassifier` or a `TFLiteClassifier`: called with the bytes of a
         picture's file it gives a dictionary of "class" (from 0), "label", "confidence", and "exit"
         (from 1) or "resolution" (in pixels); and raises InputError for other bytes, a damaged file,
-        or a picture that is too large. `class_names` has the labels.
+        or a picture that is too large. `many` does so for a list of them, which is refused whole
+        where one of them is. `class_names` has the labels, `kind` is "exit" or "resolution",
+        `exit_macs` are the multiply-accumulates up to each exit where they are known, else None,
+        and `threads` is how many threads may use it at once, None for any number.
 
     Raises:
         InputError: a folder that is neither, or damaged; thresholds of the wrong number, outside
@@ -53,12 +56,16 @@ class SavedModelClassifier:
         thresholds: see `load_classifier`.
 
     Attributes:
-        class_names: a name per class.
+        class_names, kind, exit_macs, threads: see `load_classifier`.
     """
+
+    threads = None
 
     def __init__(self, version, *, thresholds=None):
         description = read_description(version / EXTRA_ASSETS, {})
         self.class_names = tuple(description["class_names"])
+        self.exit_macs = description.get("exit_macs")
+        self.kind = "exit" if "thresholds" in description else "resolution"
         signature, self._given = "serving_bytes", {}
         if thresholds is not None:
             if "thresholds" not in description:
@@ -79,14 +86,21 @@ class SavedModelClassifier:
         self(_blank_file(description["image_shape"]))
 
     def __call__(self, encoded):
-        answer = _run(self._function, encoded=tf.constant([encoded]), **self._given)
-        kind = "resolution" if "resolution" in answer else "exit"
-        return {
-            "class": int(answer["class"][0]),
-            "label": answer["label"][0].numpy().decode(),
-            "confidence": float(answer["confidence"][0]),
-            kind: int(answer[kind][0]),
+        return self.many([encoded])[0]
+
+    def many(self, encoded):
+        given = {
+            name: tf.repeat(value, len(encoded), axis=0) for name, value in self._given.items()
         }
+        answer = _run(self._function, encoded=tf.constant(encoded), **given)
+        columns = [answer[name].numpy() for name in ("class", "label", "confidence", self.kind)]
+        return [
+            {
+                **{"class": int(number), "label": label.decode(), "confidence": float(confidence)},
+                self.kind: int(at),
+            }
+            for number, label, confidence, at in zip(*columns, strict=True)
+        ]
 
 
 class TFLiteClassifier:
@@ -97,12 +111,16 @@ class TFLiteClassifier:
         thresholds: see `load_classifier`.
 
     Attributes:
-        class_names: a name per class.
+        class_names, kind, exit_macs, threads: see `load_classifier`.
     """
+
+    # What a runner's stages hand on stays in its buffers.
+    threads = 1
 
     def __init__(self, directory, *, thresholds=None):
         description = read_description(directory, {})
         self.class_names = tuple(description["class_names"])
+        self.exit_macs = description.get("exit_macs")
         self._decode = tf.function(
             Preprocessing.of(description).decoded,
             input_signature=[tf.TensorSpec((None,), tf.string)],
@@ -112,19 +130,23 @@ class TFLiteClassifier:
         # Every file is loaded now: none that is missing is taken for a picture's fault.
         blank = self._image(_blank_file(description["image_shape"]))
         if isinstance(self._runner, StagedRunner):
+            self.kind = "exit"
             self._runner.all_exits(blank)
         else:
+            self.kind = "resolution"
             self._runner.all_resolutions(blank)
 
     def __call__(self, encoded):
         answer = self._runner(self._image(encoded))
-        kind = "exit" if answer.resolution is None else "resolution"
         return {
             "class": answer.class_number,
             "label": answer.class_name,
-            "confidence": answer.confidence,
-            kind: getattr(answer, kind),
+            "confidence": float(answer.confidence),
+            self.kind: getattr(answer, self.kind),
         }
+
+    def many(self, encoded):
+        return [self(one) for one in encoded]
 
     def _image(self, encoded):
         return _run(self._decode, tf.constant([encoded]))[0].numpy()

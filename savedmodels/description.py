@@ -22,6 +22,10 @@ _FIELDS = {
         or_none(lambda value: is_list_of(is_whole, value)),
         "a list of whole numbers from 1 on",
     ),
+    "exit_macs": (
+        or_none(lambda value: is_list_of(lambda each: is_whole(each) and each > 0, value)),
+        "a list of whole numbers above 0",
+    ),
     "temperatures": (
         or_none(lambda value: is_list_of(lambda each: is_number(each) and each > 0, value)),
         "a list of numbers above 0",

@@ -17,6 +17,7 @@ _MODULES = {
     "prune": ("tensorflow_model_optimization", "tf_keras"),
     "tflite": ("ai_edge_litert",),
     "serving": ("tensorflow_serving", "grpc"),
+    "parquet": ("pyarrow",),
 }
 
 

@@ -114,9 +114,10 @@ def _write(executor, rows, point, data, config, output, name, version, dtype):
         data: what `describe_data` gives.
         config: settings of the run, for the model card; empty where there was none.
     """
-    parts = (resolution_signatures, resolution_sections)
+    parts, costs = (resolution_signatures, resolution_sections), {}
     if isinstance(executor, EarlyExit):
         parts = (exit_signatures, exit_sections)
+        costs = {"exit_macs": [row.macs for row in rows]}
     signatures_of, sections_of = parts
     signatures = signatures_of(executor, Preprocessing.of(data), data["class_names"])
     with new_version(output, name, version) as (folder, version):
@@ -128,7 +129,14 @@ def _write(executor, rows, point, data, config, output, name, version, dtype):
         )
         write_description(
             folder / EXTRA_ASSETS,
-            {"name": name, "version": version, "dtype": dtype, **point.description(), **data},
+            {
+                "name": name,
+                "version": version,
+                "dtype": dtype,
+                **point.description(),
+                **costs,
+                **data,
+            },
         )
         card = model_card(
             title=f"{name}, version {version}",

@@ -1,0 +1,1 @@
+"""Any number of pictures from files, and their answers into files."""
