@@ -13,8 +13,12 @@ confidence, and exit or resolution, in the order of the input and each picture o
 failed-00000.jsonl where a part had pictures that cannot be read, with the reason, and in the end
 summary.json. Every part is whole or not there, and --resume continues after the last one. The
 exit status is 1 where a picture failed.
+
+--runner beam:NAME runs the same on Apache Beam (the extra `beam`), whose workers must see the same
+paths; parts are the runner's, in no order.
 """
 
+import importlib
 import os
 import pathlib
 import sys
@@ -22,14 +26,14 @@ import sys
 import tqdm
 from absl import flags
 
-from tf_adaptive.errors import check_choice, check_whole
+from tf_adaptive.errors import InputError, check_choice, check_whole
 from tf_adaptive.extras import check_extra
 from tf_adaptive.programs import program
 
 from .classifiers import load_classifier
-from .files.job import Job
+from .files.job import Job, write_summary
 from .files.pictures import find_input
-from .files.rows import FORMATS
+from .files.rows import FORMATS, columns_of
 
 _INPUT = flags.DEFINE_string("input", None, "pictures to classify, see above", required=True)
 _MODEL_DIR = flags.DEFINE_string(
@@ -45,6 +49,12 @@ _THREADS = flags.DEFINE_integer(
 _THRESHOLDS = flags.DEFINE_list(
     "thresholds", None, "in place of the network's own, as savedmodels.predict takes"
 )
+_RUNNER = flags.DEFINE_string(
+    "runner", "local", "local: this process; beam:NAME: a runner of Apache Beam, as DirectRunner"
+)
+_BEAM_OPTION = flags.DEFINE_multi_string(
+    "beam_option", [], "an option of Beam's, as --beam_option=--direct_num_workers=2; many of them"
+)
 _RESUME = flags.DEFINE_bool("resume", False, "continue the job that was stopped in --output")
 
 _FAILED_STATUS = 1
@@ -58,10 +68,58 @@ def main():
             check_whole(flag.name, flag.value, least=1)
     if _FORMAT.value == "parquet":
         check_extra("parquet")
+    where, _, runner = _RUNNER.value.partition(":")
+    if _RUNNER.value != "local" and (where != "beam" or not runner):
+        raise InputError(
+            f"`runner` must be local or beam:NAME, as beam:DirectRunner. Received: {_RUNNER.value}."
+        )
+    if runner:
+        check_extra("beam")
     pictures = find_input(_INPUT.value)
-    classifier = load_classifier(
-        _MODEL_DIR.value, thresholds=program.numbers(_THRESHOLDS, none="off")
+    thresholds = program.numbers(_THRESHOLDS, none="off")
+    classifier = load_classifier(_MODEL_DIR.value, thresholds=thresholds)
+    if runner:
+        summary = _on_beam(pictures, classifier, thresholds, runner)
+    else:
+        summary = _here(pictures, classifier)
+    _tell(summary, classifier.kind)
+    if summary["failed"]:
+        sys.exit(_FAILED_STATUS)
+
+
+def _on_beam(pictures, classifier, thresholds, runner):
+    output = pathlib.Path(_OUTPUT.value)
+    if _RESUME.value or (output.exists() and any(output.iterdir())):
+        raise InputError(
+            "`output` must be a new folder, and `resume` is for the local runner alone. "
+            f"Received: {output}."
+        )
+    if classifier.threads == 1:
+        raise InputError(
+            "`model_dir` must be a SavedModel of savedmodels.export on Beam, whose workers have "
+            f"several threads. Received: {_MODEL_DIR.value}, for LiteRT."
+        )
+    # Beam is an extra, and takes seconds to import.
+    beam_job = importlib.import_module(".files.beam_job", __package__)
+    summary = beam_job.run_on_beam(
+        pictures,
+        beam_job.Network(
+            os.path.realpath(_MODEL_DIR.value),
+            thresholds=thresholds,
+            exit_macs=classifier.exit_macs,
+            batch_size=_BATCH_SIZE.value,
+        ),
+        columns=columns_of(classifier.kind),
+        output=output,
+        rows_as=_FORMAT.value,
+        runner=runner,
+        options=_BEAM_OPTION.value,
     )
+    write_summary(output, summary)
+    return summary
+
+
+def _here(pictures, classifier):
     threads = _THREADS.value or min(_MOST_THREADS, 1 + (os.cpu_count() or 1))
     job = Job(
         pictures=pictures,
@@ -80,12 +138,9 @@ def main():
         threads=min(threads, classifier.threads or threads),
     )
     job.prepare(resume=_RESUME.value)
-    total = len(pictures) if hasattr(pictures, "__len__") else None
-    with tqdm.tqdm(total=total, unit=" images", disable=not sys.stderr.isatty()) as bar:
-        summary = job.run(bar.update)
-    _tell(summary, classifier.kind)
-    if summary["failed"]:
-        sys.exit(_FAILED_STATUS)
+    bar = tqdm.tqdm(total=pictures.count, unit=" images", disable=not sys.stderr.isatty())
+    with bar:
+        return job.run(bar.update)
 
 
 def _tell(summary, kind):

@@ -18,6 +18,7 @@ _MODULES = {
     "tflite": ("ai_edge_litert",),
     "serving": ("tensorflow_serving", "grpc"),
     "parquet": ("pyarrow",),
+    "beam": ("apache_beam", "pyarrow"),
 }
 
 

@@ -10,11 +10,10 @@ import pathlib
 from tf_adaptive.errors import InputError
 from tf_adaptive.files import replaced_whole
 
-from .rows import write_rows
+from .rows import columns_of, write_rows
 
 _SETTINGS = "job.json"
 _DONE = "parts.json"
-_SUMMARY = "summary.json"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,9 +86,7 @@ class Job:
             progress: called with the number of pictures that are done, batch by batch.
 
         Returns:
-            Dictionary of "images", "failed", "left_at", counts by exit or resolution, and where
-            they are known "mean_macs" of an image and those of the "whole_network", of all parts;
-            it is in `summary.json` too.
+            What `summary_of` does of all parts; it is in `summary.json` too.
 
         Raises:
             InputError: a damaged file of the input.
@@ -108,15 +105,9 @@ class Job:
         left_at = collections.Counter()
         for part in parts:
             left_at.update(part["left_at"])
-        summary = {
-            **{name: sum(part[name] for part in parts) for name in ("images", "failed")},
-            "left_at": {at: left_at[at] for at in sorted(left_at, key=int)},
-        }
-        if self.exit_macs and summary["images"]:
-            macs = sum(n * self.exit_macs[int(at) - 1] for at, n in left_at.items())
-            summary["mean_macs"] = macs / summary["images"]
-            summary["whole_network"] = self.exit_macs[-1]
-        self._write(_SUMMARY, summary)
+        images, failed = (sum(part[name] for part in parts) for name in ("images", "failed"))
+        summary = summary_of(images, failed, left_at, self.exit_macs)
+        write_summary(self.output, summary)
         return summary
 
     def _parts_done(self):
@@ -132,7 +123,7 @@ class Job:
             answered = at_work.popleft().result()
             for name, answer in answered:
                 if isinstance(answer, InputError):
-                    failed.append({"path": name, "reason": " ".join(str(answer).split())})
+                    failed.append(failed_row(name, answer))
                 else:
                     rows.append({"path": name, **answer})
             progress(len(answered))
@@ -163,9 +154,8 @@ class Job:
 
     def _write_part(self, number, rows, failed):
         """Writes a part whole, and gives its counts."""
-        columns = ("path", "class", "label", "confidence", self.kind)
         with replaced_whole(self.output / f"part-{number:05}.{self.rows_as}") as temporary:
-            write_rows(temporary, rows, columns, self.rows_as)
+            write_rows(temporary, rows, columns_of(self.kind), self.rows_as)
         if failed:
             with replaced_whole(self.output / f"failed-{number:05}.jsonl") as temporary:
                 write_rows(temporary, failed, ("path", "reason"), "jsonl")
@@ -173,8 +163,40 @@ class Job:
         return {"images": len(rows), "failed": len(failed), "left_at": left_at}
 
     def _write(self, name, content):
-        with replaced_whole(self.output / name) as temporary:
-            temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+        _write_json(self.output / name, content)
+
+
+def summary_of(images, failed, left_at, exit_macs):
+    """What a job says in the end.
+
+    Args:
+        images: that were classified.
+        failed: pictures that could not be read.
+        left_at: dictionary from an exit or resolution, as text, to its images.
+        exit_macs: see `Job`.
+
+    Returns:
+        Dictionary of "images", "failed", "left_at", and where they are known "mean_macs" of an
+        image and those of the "whole_network".
+    """
+    summary = {
+        **{"images": images, "failed": failed},
+        "left_at": {at: left_at[at] for at in sorted(left_at, key=int)},
+    }
+    if exit_macs and images:
+        macs = sum(count * exit_macs[int(at) - 1] for at, count in left_at.items())
+        summary |= {"mean_macs": macs / images, "whole_network": exit_macs[-1]}
+    return summary
+
+
+def write_summary(output, summary):
+    """Writes `summary.json` into a job's folder."""
+    _write_json(output / "summary.json", summary)
+
+
+def failed_row(name, error):
+    """A picture that was refused, as a row of `failed-00000.jsonl`."""
+    return {"path": name, "reason": " ".join(str(error).split())}
 
 
 def answers_or_errors(classify_many, files):
@@ -203,3 +225,8 @@ def answers_or_errors(classify_many, files):
         for half in (files[:middle], files[middle:])
         for answer in answers_or_errors(classify_many, half)
     ]
+
+
+def _write_json(path, content):
+    with replaced_whole(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")

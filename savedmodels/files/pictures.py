@@ -28,19 +28,19 @@ def find_input(pattern):
             `.tfrecord` files, whose records are tf.train.Example.
 
     Returns:
-        `PictureFiles` or `PictureShards`.
+        `Pictures`.
 
     Raises:
         InputError: nothing is there, it cannot be read, or kinds are mixed.
     """
     if pattern.endswith(".txt"):
-        return PictureFiles(_listed(pattern))
+        return Pictures(_listed(pattern), "picture")
     if os.path.isdir(pattern):
         paths, refused = find_pictures([pattern])
         if refused:
             path, reason = next(iter(refused.items()))
             raise InputError(f"`input` must be readable. Received: {path}: {reason}")
-        return PictureFiles(paths)
+        return Pictures(paths, "picture")
     paths = sorted(path for path in glob.glob(pattern, recursive=True) if os.path.isfile(path))
     if not paths:
         raise InputError(
@@ -55,64 +55,65 @@ def find_input(pattern):
             f"files, and all of one kind. Received: {pattern}, with {odd} among others."
         )
     (kind,) = kinds
-    return PictureFiles(paths) if kind == "picture" else PictureShards(paths, kind)
+    return Pictures(paths, kind)
 
 
-class PictureFiles:
-    """Pictures that are files of their own.
-
-    Args:
-        paths: list of paths.
-    """
-
-    def __init__(self, paths):
-        self._paths = paths
-
-    def __len__(self):
-        return len(self._paths)
-
-    def mark(self):
-        """What tells them from other pictures, a text."""
-        return _marked(self._paths)
-
-    def after(self, skipped):
-        """Iterator over `(name, read)` of those after the first ones.
-
-        `read()` gives the bytes of a picture's file, or raises InputError; in any thread.
-        """
-        for path in itertools.islice(self._paths, skipped, None):
-            yield path, functools.partial(read_picture, path)
-
-
-class PictureShards:
-    """Pictures in files that hold many; how many is known when all were read.
+class Pictures:
+    """Pictures in files of their own, or in files that hold many.
 
     Args:
         paths: list of paths.
-        kind: "tar" or "tfrecord".
+        kind: "picture", "tar" or "tfrecord".
+
+    Attributes:
+        paths, kind: as given.
+        count: how many there are; None where that is known when all were read.
     """
 
     def __init__(self, paths, kind):
-        self._paths = paths
-        self._pictures_in = {"tar": _in_tar, "tfrecord": _in_tfrecord}[kind]
+        self.paths, self.kind = paths, kind
+        self.count = len(paths) if kind == "picture" else None
 
     def mark(self):
-        """See `PictureFiles.mark`."""
-        return _marked(f"{path} {os.path.getsize(path)}" for path in self._paths)
+        """What tells them from other pictures, a text."""
+        digest = hashlib.sha256()
+        for path in self.paths:
+            size = "" if self.kind == "picture" else os.path.getsize(path)
+            digest.update(f"{path} {size}\n".encode(errors="surrogateescape"))
+        return digest.hexdigest()
 
     def after(self, skipped):
-        """See `PictureFiles.after`.
+        """Iterator over `(name, read)` of those after the first ones; see `pictures_in`.
 
         Raises:
-            InputError: a damaged file, when its damage is reached.
+            InputError: a damaged file that holds many, when its damage is reached.
         """
-        position = 0
-        for path in self._paths:
-            for name, read in self._pictures_in(path):
-                if position >= skipped:
-                    content = read()
-                    yield f"{path}:{name}", functools.partial(_given, content)
-                position += 1
+        if self.kind == "picture":
+            paths, skipped = self.paths[skipped:], 0
+        else:
+            paths = self.paths
+        pictures = itertools.chain.from_iterable(pictures_in(path, self.kind) for path in paths)
+        return itertools.islice(pictures, skipped, None)
+
+
+def pictures_in(path, kind):
+    """The pictures of one file.
+
+    Args:
+        path, kind: see `Pictures`.
+
+    Yields:
+        `(name, read)`: `read()` gives the bytes of a picture's file, or raises InputError; in any
+        thread.
+
+    Raises:
+        InputError: a damaged file that holds many, when its damage is reached.
+    """
+    if kind == "picture":
+        yield path, functools.partial(read_picture, path)
+        return
+    for name, content in {"tar": _in_tar, "tfrecord": _in_tfrecord}[kind](path):
+        yield f"{path}:{name}", functools.partial(_given, content)
 
 
 def _given(content):
@@ -153,7 +154,7 @@ def _in_tar(path):
         with tarfile.open(path, "r:") as tar:
             for member in tar:
                 if member.isfile() and member.name.lower().endswith(PICTURE_SUFFIXES):
-                    yield member.name, lambda member=member: tar.extractfile(member).read()
+                    yield member.name, tar.extractfile(member).read()
     except (tarfile.TarError, OSError) as error:
         raise _damaged(path, error) from error
 
@@ -168,7 +169,7 @@ def _in_tfrecord(path):
                 for names in (_IMAGE_FEATURES, _NAME_FEATURES)
             )
             called = str(number) if name is None else name.decode(errors="replace")
-            yield called, lambda image=image: image
+            yield called, image
     # What is no record of Example raises protobuf's own.
     except Exception as error:
         if isinstance(error, InputError):
@@ -183,10 +184,3 @@ def _bytes(feature):
 def _damaged(path, error):
     reason = str(error).split("\n")[0].rstrip(".")
     return InputError(f"A file of `input` must be whole. Received: {path} ({reason}).")
-
-
-def _marked(texts):
-    digest = hashlib.sha256()
-    for text in texts:
-        digest.update(f"{text}\n".encode(errors="surrogateescape"))
-    return digest.hexdigest()

@@ -13,6 +13,7 @@ import tensorflow as tf
 from savedmodels.classifiers import load_classifier
 from tests.trainers.programs import kill_program_at, refused, run_program
 from tf_adaptive import profile
+from tf_adaptive.exits.evaluation import confidences_of_exits
 
 CLASSIFY = "savedmodels.classify_files"
 IMAGES = 23
@@ -39,11 +40,31 @@ def pictures(files, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def alone(files, served):
+def thresholds(network):
+    """At which half of the images leave at each exit, between the confidences of two of them."""
+    confidences = np.sort(confidences_of_exits(network.scaled[:-1, :IMAGES]))
+    return confidences[:, IMAGES // 2 : IMAGES // 2 + 2].mean(axis=1).tolist()
+
+
+@pytest.fixture(scope="module")
+def alone(files, served, thresholds):
     """By name, the answer that each picture gets alone."""
-    classify = load_classifier(served / "exits/1")
+    classify = load_classifier(served / "exits/1", thresholds=thresholds)
     good = [name for number, name in enumerate(files) if number not in BAD]
-    return {name: classify(files[name]) for name in good}
+    answers = {name: classify(files[name]) for name in good}
+    assert len({answer["exit"] for answer in answers.values()}) > 1
+    return answers
+
+
+@pytest.fixture(scope="module")
+def asked(served, thresholds):
+    """A function that gives the flags of a job of the network with exits."""
+
+    def flags_of(given, output, *more):
+        chosen = ("--thresholds", ",".join(map(str, thresholds)))
+        return flags(given, served / "exits/1", output, *chosen, *more)
+
+    return flags_of
 
 
 def flags(given, model_dir, output, *more):
@@ -80,10 +101,10 @@ def assert_as_alone(rows, alone):
 
 
 @pytest.mark.parametrize("rows_as", ["jsonl", "csv", "parquet"])
-def test_each_picture_once_as_alone(pictures, served, alone, network, tmp_path, rows_as):
+def test_each_picture_once_as_alone(asked, pictures, alone, network, tmp_path, rows_as):
     output = tmp_path / "out"
     more = ("--format", rows_as, "--batch_size", "4", "--part_size", "10")
-    finished = run_program(CLASSIFY, *flags(f"{pictures}/*.png", served / "exits/1", output, *more))
+    finished = run_program(CLASSIFY, *asked(f"{pictures}/*.png", output, *more))
     assert (finished.status, finished.stderr) == (1, "")
     assert "20 images classified, 3 could not be read." in finished.stdout
     rows = rows_of(output, rows_as)
@@ -101,15 +122,15 @@ def test_each_picture_once_as_alone(pictures, served, alone, network, tmp_path, 
     }
 
 
-def test_lists_and_folders(pictures, served, alone, tmp_path):
+def test_lists_and_folders(asked, pictures, alone, tmp_path):
     (tmp_path / "list.txt").write_text("".join(f"{pictures}/{name}\n" for name in alone))
     for number, given in enumerate((tmp_path / "list.txt", pictures)):
         output = tmp_path / f"out_{number}"
-        run_program(CLASSIFY, *flags(given, served / "exits/1", output))
+        run_program(CLASSIFY, *asked(given, output))
         assert_as_alone(rows_of(output, "jsonl"), alone)
 
 
-def test_tar_files(files, served, alone, tmp_path):
+def test_tar_files(asked, files, alone, tmp_path):
     names = list(files)
     for number in range(2):
         with tarfile.open(tmp_path / f"shard-{number}.tar", "w") as tar:
@@ -120,7 +141,7 @@ def test_tar_files(files, served, alone, tmp_path):
                     tar.addfile(info, io.BytesIO(content))
     output = tmp_path / "out"
     more = ("--part_size", "7")
-    run_program(CLASSIFY, *flags(f"{tmp_path}/*.tar", served / "exits/1", output, *more))
+    run_program(CLASSIFY, *asked(f"{tmp_path}/*.tar", output, *more))
     rows = rows_of(output, "jsonl")
     assert len(failed_in(output)) == len(BAD)
     in_order = [name for half in (names[::2], names[1::2]) for name in half if name in alone]
@@ -128,7 +149,7 @@ def test_tar_files(files, served, alone, tmp_path):
     assert [row["class"] for row in rows] == [alone[name]["class"] for name in in_order]
 
 
-def test_tfrecord_files(files, served, alone, tmp_path):
+def test_tfrecord_files(asked, files, alone, tmp_path):
     path = tmp_path / "images.tfrecord-00000-of-00001"
     with tf.io.TFRecordWriter(str(path)) as writer:
         for name, content in [*files.items(), ("none.png", None)]:
@@ -142,28 +163,46 @@ def test_tfrecord_files(files, served, alone, tmp_path):
             example = tf.train.Example(features=tf.train.Features(feature=features))
             writer.write(example.SerializeToString())
     output = tmp_path / "out"
-    run_program(CLASSIFY, *flags(path, served / "exits/1", output))
+    run_program(CLASSIFY, *asked(path, output))
     rows = rows_of(output, "jsonl")
     assert [row["path"].rpartition(":")[2] for row in rows] == list(alone)
     assert [row["class"] for row in rows] == [answer["class"] for answer in alone.values()]
     assert "must hold an image's file" in failed_in(output)[-1]["reason"]
     path.write_bytes(path.read_bytes()[:-30])
-    finished = run_program(CLASSIFY, *flags(path, served / "exits/1", tmp_path / "damaged"))
+    finished = run_program(CLASSIFY, *asked(path, tmp_path / "damaged"))
     assert finished.status == 2
     assert "A file of `input` must be whole." in finished.stderr
 
 
-def test_tflite_and_routing(pictures, served, converted_run, alone, tmp_path):
-    run_program(CLASSIFY, *flags(pictures, converted_run, tmp_path / "tflite"))
+def test_tflite_and_routing(pictures, served, converted_run, thresholds, alone, tmp_path):
+    chosen = ("--thresholds", ",".join(map(str, thresholds)))
+    run_program(CLASSIFY, *flags(pictures, converted_run, tmp_path / "tflite", *chosen))
     rows = rows_of(tmp_path / "tflite", "jsonl")
     assert [row["class"] for row in rows] == [answer["class"] for answer in alone.values()]
     run_program(CLASSIFY, *flags(pictures, served / "drnet", tmp_path / "drnet"))
     assert {row["resolution"] for row in rows_of(tmp_path / "drnet", "jsonl")} <= {24, 16, 12}
 
 
-def test_a_killed_job_continues(pictures, served, alone, tmp_path):
+@pytest.mark.parametrize("rows_as", ["jsonl", "csv", "parquet"])
+def test_on_beam(asked, pictures, alone, network, tmp_path, rows_as):
+    more = ("--runner", "beam:DirectRunner", "--batch_size", "4", "--format", rows_as)
+    here, on_beam = tmp_path / "here", tmp_path / "on_beam"
+    given = asked(pictures, on_beam, *more)
+    finished = run_program(CLASSIFY, *given)
+    assert finished.status == 1
+    assert "20 images classified, 3 could not be read." in finished.stdout, finished.stderr
+    run_program(CLASSIFY, *asked(pictures, here))
+    rows = sorted(rows_of(on_beam, rows_as), key=lambda row: row["path"])
+    assert_as_alone(rows, alone)
+    failed = sorted(failed_in(on_beam), key=lambda row: row["path"])
+    assert failed == failed_in(here)
+    assert (on_beam / "summary.json").read_text() == (here / "summary.json").read_text()
+    assert "`output` must be a new folder" in refused(on_beam, CLASSIFY, *given)
+
+
+def test_a_killed_job_continues(asked, pictures, served, alone, tmp_path):
     output = tmp_path / "out"
-    given = flags(pictures, served / "exits/1", output, "--batch_size", "1", "--part_size", "2")
+    given = asked(pictures, output, "--batch_size", "1", "--part_size", "2")
     kill_program_at(output / "part-00002.jsonl", CLASSIFY, *given)
     assert not (output / "summary.json").exists()
     before = {path: path.stat().st_mtime_ns for path in output.glob("part-0000[01].jsonl")}
@@ -181,9 +220,9 @@ def test_a_killed_job_continues(pictures, served, alone, tmp_path):
     assert {path: path.stat().st_mtime_ns for path in before} == before
 
 
-def test_a_full_disk_leaves_whole_parts(pictures, served, alone, tmp_path):
+def test_a_full_disk_leaves_whole_parts(asked, pictures, alone, tmp_path):
     output = tmp_path / "out"
-    given = flags(pictures, served / "exits/1", output, "--part_size", "8")
+    given = asked(pictures, output, "--part_size", "8")
     finished = run_program(CLASSIFY, *given, file_bytes=700)
     assert finished.status == 1
     (line,) = finished.stderr.splitlines()
@@ -203,15 +242,13 @@ def test_a_full_disk_leaves_whole_parts(pictures, served, alone, tmp_path):
         ("missing.txt", "`input` must be a file of UTF-8 with a path a line"),
     ],
 )
-def test_refuses_input(served, tmp_path, given, message):
+def test_refuses_input(asked, tmp_path, given, message):
     (tmp_path / "mixed").mkdir()
     for name in ("a.png", "b.tar"):
         (tmp_path / "mixed" / name).touch()
     (tmp_path / "empty.txt").write_text("\n\n")
     (tmp_path / "twice.txt").write_text("a.png\na.png\n")
-    line = refused(
-        tmp_path, CLASSIFY, *flags(tmp_path / given, served / "exits/1", tmp_path / "out")
-    )
+    line = refused(tmp_path, CLASSIFY, *asked(tmp_path / given, tmp_path / "out"))
     assert message in line
 
 
@@ -221,14 +258,16 @@ def test_refuses_input(served, tmp_path, given, message):
         (("--format", "xml"), "`format` must be one of jsonl, csv, parquet"),
         (("--part_size", "0"), "`part_size` must be a whole number from 1 on"),
         (("--threads", "0"), "`threads` must be a whole number from 1 on"),
+        (("--runner", "beam"), "`runner` must be local or beam:NAME, as beam:DirectRunner"),
+        (("--runner", "beam:NoRunner"), "`runner` must be a runner of Apache Beam"),
     ],
 )
-def test_refuses_flags(pictures, served, tmp_path, more, message):
-    given = flags(pictures, served / "exits/1", tmp_path / "out", *more)
+def test_refuses_flags(asked, pictures, tmp_path, more, message):
+    given = asked(pictures, tmp_path / "out", *more)
     assert message in refused(tmp_path, CLASSIFY, *given)
 
 
-def test_refuses_a_folder_of_something_else(pictures, served, tmp_path):
+def test_refuses_a_folder_of_something_else(asked, pictures, tmp_path):
     (tmp_path / "notes").write_text("mine")
-    line = refused(tmp_path, CLASSIFY, *flags(pictures, served / "exits/1", tmp_path))
+    line = refused(tmp_path, CLASSIFY, *asked(pictures, tmp_path))
     assert "which holds something else." in line
