@@ -202,24 +202,32 @@ def _draw(runs):
         of_exits = np.mean([_columns(run, "validation_accuracy_exit_") for run in run_dirs], axis=0)
         of_stages = np.mean([_updates(run) for run in run_dirs], axis=0)
         for axes, curves, factor in ((accuracy, of_exits, 100), (updates, of_stages, 1)):
-            for place, curve in enumerate(curves.T):
-                last = place == curves.shape[1] - 1
+            for place, curve in enumerate(curves.T, start=1):
+                last = place == curves.shape[1]
                 axes.plot(
                     np.arange(1, len(curve) + 1),
                     factor * curve,
                     color=_CURVES[what],
-                    linestyle=("-" if last else (0, (1 + place, 2))),
+                    linestyle=_line(place, last),
                     label=what if axes is accuracy and last else None,
                 )
+    for place in range(1, of_exits.shape[1] + 1):
+        style = _line(place, place == of_exits.shape[1])
+        accuracy.plot([], [], color="0.4", linestyle=style, label=f"exit or stage {place}")
     accuracy.set_ylabel("validation accuracy (%)", fontsize=LABEL_SIZE)
     updates.set_ylabel("‖Δw‖/‖w‖ of a step", fontsize=LABEL_SIZE)
     updates.set_yscale("log")
-    for axes, drawn in ((accuracy, "exit"), (updates, "stage")):
-        axes.set_xlabel(f"epoch (solid: last {drawn}; dashed: the others)", fontsize=LABEL_SIZE)
+    for axes in (accuracy, updates):
+        axes.set_xlabel("epoch", fontsize=LABEL_SIZE)
         bare(axes)
-    legend_above(figure, columns=2)
+    legend_above(figure, columns=len(runs) + of_exits.shape[1])
     with replaced_whole(shared.runs_dir() / "by_epoch.png") as temporary:
         figure.savefig(temporary, dpi=150, format="png")
+
+
+def _line(place, last):
+    """Solid for the last exit or stage, the others in longer dashes from the first on."""
+    return "-" if last else (0, (2 * place - 1, 2))
 
 
 if __name__ == "__main__":
