@@ -9,7 +9,7 @@ from tf_adaptive.files import replaced_whole
 from tf_adaptive.runs.tables import read_exit_report, read_report
 
 # Of the whole network's multiply-accumulates.
-_BUDGETS = (0.25, 0.5, 0.75)
+_BUDGETS = (0.3, 0.5, 0.75)
 
 
 def tell_exits_and_budgets(runs, path):

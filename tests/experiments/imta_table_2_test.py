@@ -20,7 +20,7 @@ def test_the_techniques_and_their_control(tmp_path):
     table = rows(tmp_path / "runs" / "table_2.csv")
     assert [(cell["row"], cell["column"]) for cell in table[:7]] == [
         *(("plain", f"exit {number}") for number in range(1, 5)),
-        *(("plain", f"{share} % of the MACs") for share in (25, 50, 75)),
+        *(("plain", f"{share} % of the MACs") for share in (30, 50, 75)),
     ]
     assert [cell["row"] for cell in table[::7]] == ["plain", "control", "ISC"]
     again = run_program(PROGRAM, *flags)
