@@ -6,6 +6,7 @@ from tf_adaptive.errors import check_choice
 
 from . import flags as shared
 from .cells import trained
+from .phase_2 import with_published_teacher
 
 _SCALE = flags.DEFINE_string(
     "scale", "paper", "paper: its network and epochs; small: 5 exits, 4 epochs and 30 of phase II"
@@ -63,7 +64,7 @@ def _trained(row, seed, balanced, phase_2):
         **{"run_dir": run, "seed": seed},
         **of_phase_2,
         **_given(epochs=_PHASE_2_EPOCHS.value),
-        **phase_2,
+        **with_published_teacher(phase_2, flags["preset"]),
     }
     return _run(f"{row} seed {seed}", "trainers.train_collaboration", flags, "output_dir")
 

@@ -21,6 +21,7 @@ from tf_adaptive.programs import program
 
 from . import flags as shared
 from .cells import trained
+from .phase_2 import with_published_teacher
 from .tables import tell_exits_and_budgets
 
 _SCALE = flags.DEFINE_string("scale", "paper", "paper: 7 exits; small: 4 exits, 12 epochs")
@@ -84,8 +85,9 @@ def _trained(row, seed):
         }
         return _run(f"{row} seed {seed}", "trainers.train_multi_exit", flags, "run_dir")
     flags["epochs"] -= third
+    phase_2 = with_published_teacher(_TWO_PHASES[row], flags["preset"])
     phase_1 = _run(f"phase 1 seed {seed}", "trainers.train_multi_exit", flags, "run_dir")
-    flags = {"run_dir": phase_1, "seed": seed, "epochs": third, **_TWO_PHASES[row]}
+    flags = {"run_dir": phase_1, "seed": seed, "epochs": third, **phase_2}
     return _run(f"{row} seed {seed}", "trainers.train_collaboration", flags, "output_dir")
 
 
