@@ -1,5 +1,6 @@
 import pytest
 
+from experiments import techniques
 from tests.trainers.programs import refused, rows, run_program
 
 PROGRAM = "experiments.techniques"
@@ -37,3 +38,7 @@ def test_rows_of_one_and_of_two_phases_take_as_many_epochs(tmp_path):
 )
 def test_refuses(tmp_path, flags, message):
     assert message in refused(tmp_path, PROGRAM, "--runs_dir", tmp_path / "runs", *flags)
+
+
+def test_every_row_can_be_asked_for():
+    assert not any("," in row for row in [*techniques.ONE_PHASE, *techniques.TWO_PHASES])
