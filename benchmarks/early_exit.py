@@ -4,7 +4,8 @@
 
 Runs the whole network and `EarlyExit` of a finished run in turn on the same test images, and
 prints the median ratio of their times beside the ratio of their mean MACs: at budgets of the
-run's report, and with thresholds at which half of each stage's images leave.
+run's report, and with thresholds at which half of each stage's images leave. With --regroup_to
+also that of the survivors of many batches put together between stages.
 """
 
 import time
@@ -20,6 +21,7 @@ from tf_adaptive.exits.costs import profile
 from tf_adaptive.exits.early_exit import EarlyExit
 from tf_adaptive.exits.evaluation import confidences_of_exits
 from tf_adaptive.exits.operating_point import OperatingPoint
+from tf_adaptive.exits.regrouping import Regrouping
 from tf_adaptive.exits.thresholds import thresholds_for_budget
 from tf_adaptive.programs import program
 from tf_adaptive.reports.logits import collect_logits
@@ -34,12 +36,17 @@ _FOLDED = flags.DEFINE_bool(
     "folded", False, "fold the batch norms into the convolutions first, as in deployed networks"
 )
 _DTYPE = flags.DEFINE_string("dtype", "float32", "of the folded network: float32 or bfloat16")
+_REGROUP_TO = flags.DEFINE_integer(
+    "regroup_to", None, "images to put together between stages, see EarlyExit.predict"
+)
 _REPEATS = flags.DEFINE_integer("repeats", 15, "timed pairs of passes")
 _IMAGES = flags.DEFINE_integer("images", 1024, "test images in a pass; 64 at batch 1")
 
 
 def main():
     check_whole("repeats", _REPEATS.value, least=1)
+    if _REGROUP_TO.value is not None:
+        check_whole("regroup_to", _REGROUP_TO.value, least=1)
     check_choice("dtype", _DTYPE.value, ("float32", "bfloat16"))
     if _DTYPE.value != "float32" and not _FOLDED.value:
         raise InputError("`dtype` must be given with `folded`. Received: dtype alone.")
@@ -57,6 +64,7 @@ def main():
     print(
         f"{'batch':>5} {'policy':<12} {'shares per exit':<30} {'MACs ratio':>10} "
         f"{'lazy MACs':>10} {'time ratio':>10} {'whole ms/image':>15}"
+        f"{'' if _REGROUP_TO.value is None else '  regrouped'}"
     )
     for batch_size in program.numbers(_BATCH_SIZES, int):
         batches = whole_batches(dataset, batch_size, images=_IMAGES.value)
@@ -66,12 +74,13 @@ def main():
             early = EarlyExit(model, point)
             exits = np.concatenate([early(images)["exit"] for images in batches])
             shares = np.bincount(exits - 1, minlength=len(costs)) / len(exits)
-            ratio, whole_seconds = _time_ratio(early, whole, batches)
+            ratio, regrouped, whole_seconds = _time_ratios(early, whole, batches)
             print(
                 f"{batch_size:>5} {policy:<12} {' '.join(f'{s:5.2f}' for s in shares):<30} "
                 f"{_mean_ratio(shares, [cost.macs for cost in costs]):>10.3f} "
                 f"{_mean_ratio(shares, [cost.lazy_macs for cost in costs]):>10.3f} "
-                f"{ratio:>10.3f} {1000 * whole_seconds / len(exits):>15.3f}",
+                f"{ratio:>10.3f} {1000 * whole_seconds / len(exits):>15.3f}"
+                f"{'' if _REGROUP_TO.value is None else f' {regrouped:>10.3f}'}",
                 flush=True,
             )
 
@@ -102,14 +111,23 @@ def _mean_ratio(shares, macs):
     return float(shares @ np.array(macs)) / macs[-1]
 
 
-def _time_ratio(early, whole, batches):
-    """Median ratio of the times of one pass, and the median seconds of the whole network's."""
-    pairs = []
+def _time_ratios(early, whole, batches):
+    """Median ratios of the times of one pass by that of the whole network, and its median seconds.
+
+    The ratios are early exit's, batch by batch, and with survivors put together.
+    """
+    regrouping = None if _REGROUP_TO.value is None else Regrouping(early, _REGROUP_TO.value)
+    times = []
     for _ in range(_REPEATS.value + 1):
-        pairs.append((_seconds(early, batches), _seconds(whole, batches)))
-    # The first pair warms up.
-    pairs = np.array(pairs[1:])
-    return np.median(pairs[:, 0] / pairs[:, 1]), np.median(pairs[:, 1])
+        seconds = [_seconds(early, batches), np.nan, _seconds(whole, batches)]
+        if regrouping is not None:
+            start = time.perf_counter()
+            regrouping.predict([images] for images in batches)
+            seconds[1] = time.perf_counter() - start
+        times.append(seconds)
+    # The first ones warm up.
+    times = np.array(times[1:])
+    return (*np.median(times[:, :2] / times[:, 2:], axis=0), np.median(times[:, 2]))
 
 
 def _seconds(function, batches):

@@ -134,6 +134,45 @@ def test_batches_of_none_and_of_one(model, images, logits):
     }
 
 
+def test_survivors_of_many_batches_are_put_together(model, images, logits):
+    thresholds = between_confidences(confidences_of(logits))
+    fast = EarlyExit(model, thresholds)
+    sizes = []
+    run_stage = fast.run_stage_alone
+
+    def counting(stage, state):
+        count = tf.shape(state[stage.takes[0]])[0]
+        tf.py_function(lambda n: sizes.append((stage.number, int(n))), [count], [])
+        return run_stage(stage, state)
+
+    fast.run_stage_alone = counting
+    answers = fast.predict(images, batch_size=10, regroup_to=32)
+    assert_is_the_simulation(answers, logits, thresholds)
+    later = {number: [n for k, n in sizes if k == number] for number in range(2, len(logits) + 1)}
+    exits = answers["exit"]
+    for number, runs in later.items():
+        assert sum(runs) == np.sum(exits >= number)
+        assert all(count == 32 for count in runs[:-1])
+        assert runs[-1] <= 32
+
+
+def test_regrouped_data_sets_and_what_is_refused(model, images, logits):
+    thresholds = [None, *between_confidences(confidences_of(logits))[1:]]
+    fast = EarlyExit(model, thresholds)
+    empty = tf.data.Dataset.from_tensors((images[:0], np.zeros(0)))
+    batches = empty.concatenate(
+        tf.data.Dataset.from_tensor_slices((images[:50], np.zeros(50))).batch(7)
+    )
+    assert_is_the_simulation(fast.predict(batches, regroup_to=16), logits[:, :50], thresholds)
+    assert fast.predict(images[:0], regroup_to=16)["probabilities"].shape == (0, 10)
+    with pytest.raises(InputError, match="`regroup_to` must be a whole number from 1 on"):
+        fast.predict(images, regroup_to=0)
+    with pytest.raises(InputError, match="`images` must hold at least one batch"):
+        fast.predict(empty.take(0), regroup_to=4)
+    with pytest.raises(InputError, match="`images` must be finite"):
+        fast.predict(np.full((3, 24, 24, 1), np.nan, "float32"), regroup_to=4)
+
+
 def test_each_sample_at_thresholds_of_its_own():
     model = tiny_msdnet()
     images = np.random.default_rng(0).standard_normal((20, 8, 8, 1)).astype("float32")

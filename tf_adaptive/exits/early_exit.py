@@ -5,9 +5,10 @@ import dataclasses
 import keras
 import tensorflow as tf
 
-from tf_adaptive.errors import InputError, check_choice
+from tf_adaptive.errors import InputError, check_choice, check_whole
 from tf_adaptive.exits.operating_point import OperatingPoint
 from tf_adaptive.exits.outputs import exit_tensors, with_exits
+from tf_adaptive.exits.regrouping import Regrouping
 from tf_adaptive.exits.stages import check_cheapest_first, split_stages
 from tf_adaptive.exits.thresholds import MEASURES, check_thresholds, confidence_scores
 from tf_adaptive.graph.final_activation import exits_as_logits
@@ -40,6 +41,7 @@ class EarlyExit:
         stages: the `Stage`s between them.
         point: the `OperatingPoint`.
         thresholds: float32 `(K − 1,)`; infinite for an exit that is off.
+        input_specs: a `tf.TensorSpec` of each input, in the order of stage 1's `takes`.
 
     Raises:
         InputError: what `split_stages` raises; exits with the dearest first; thresholds of the
@@ -67,11 +69,11 @@ class EarlyExit:
         check_cheapest_first(self.model)
         self.thresholds, self.measure = self.point.thresholds, self.point.measure
         self._scales = self.point.scales
-        self._input_specs = [
+        self.input_specs = [
             tf.TensorSpec((None, *tensor.shape[1:]), tensor.dtype) for tensor in model.inputs
         ]
         self._num_classes = model.outputs[0].shape[-1]
-        self._run = tf.function(lambda *inputs: self.run(inputs), input_signature=self._input_specs)
+        self._run = tf.function(lambda *inputs: self.run(inputs), input_signature=self.input_specs)
 
     def __call__(self, images):
         """Classifies a batch.
@@ -89,25 +91,18 @@ class EarlyExit:
             InputError: images of the wrong rank, dtype, size or channel count, with NaN or
                 infinite pixels, or not as many in every input.
         """
-        count_of(images)
-        names = self.stages[0].takes
-        if isinstance(images, dict):
-            images = [images[name] for name in names if name in images]
-        inputs = keras.tree.flatten(images)
-        if len(inputs) != len(names):
-            raise InputError(
-                f"`images` must be the model's {len(names)} inputs ({', '.join(names)}). "
-                f"Received: {len(inputs)} of them."
-            )
-        return self._run(*map(checked_images, inputs, self._input_specs))
+        return self._run(*self._checked(images))
 
-    def predict(self, images, *, batch_size=256):
+    def predict(self, images, *, batch_size=256, regroup_to=None):
         """Classifies any number of images.
 
         Args:
             images: array as `__call__` takes, or a `tf.data.Dataset` of batches: of images, or of
                 `(images, labels)` whose labels are left alone.
             batch_size: images per batch when `images` is an array.
+            regroup_to: run the stages after the first on as many images as this, survivors of
+                several batches together; the answers are the same to rounding. It pays where
+                batches are small, up to 32 images or so; None runs each batch by itself.
 
         Returns:
             Dictionary as `__call__` gives, of numpy arrays over all images.
@@ -116,7 +111,12 @@ class EarlyExit:
             InputError: as `__call__`; a batch size that is no whole number from 1 on; no
                 batches.
         """
-        return joined(map(self, in_batches(images, batch_size)))
+        batches = in_batches(images, batch_size)
+        if regroup_to is None:
+            return joined(map(self, batches))
+        check_whole("regroup_to", regroup_to, least=1)
+        answers = Regrouping(self, regroup_to).predict(map(self._checked, batches))
+        return joined([]) if answers is None else answers
 
     def run(self, inputs, thresholds=None):
         """What `__call__` runs, for a graph that it is to be part of.
@@ -154,6 +154,41 @@ class EarlyExit:
     def thresholds_for(self, images):
         """The thresholds once for each of a batch of images, float32 `(batch, K − 1)`."""
         return tf.broadcast_to(self.thresholds, (tf.shape(images)[0], len(self.thresholds)))
+
+    def run_stage_alone(self, stage, state):
+        """What a stage makes of samples that came to it together, for a graph.
+
+        Args:
+            stage: one of `stages`.
+            state: dictionary of what it takes.
+
+        Returns:
+            `(done, answer, stay, kept)`: positions of the samples that leave and their answer as
+            `__call__` gives, positions of those that go on and the list of their state. An image
+            that is not finite is known by stage 1 only, which is to have refused it.
+        """
+        first = state[stage.takes[0]]
+        rows = tf.range(tf.shape(first)[0])
+        finite = tf.ones_like(rows, bool)
+        done, answer, stay, kept = self._run_stage(
+            stage, rows, state, self.thresholds_for(first), finite
+        )
+        classes = tf.argmax(answer["probabilities"], axis=-1, output_type="int32")
+        return done, {"class": classes, **answer}, stay, [kept[name] for name in stage.state]
+
+    def _checked(self, images):
+        """The inputs of a batch as a list of tensors; see `__call__`."""
+        count_of(images)
+        names = self.stages[0].takes
+        if isinstance(images, dict):
+            images = [images[name] for name in names if name in images]
+        inputs = keras.tree.flatten(images)
+        if len(inputs) != len(names):
+            raise InputError(
+                f"`images` must be the model's {len(names)} inputs ({', '.join(names)}). "
+                f"Received: {len(inputs)} of them."
+            )
+        return [*map(checked_images, inputs, self.input_specs)]
 
     def _run_stage(self, stage, rows, state, thresholds, finite):
         """Rows done at this stage, their answer, rows that go on, and their state."""
