@@ -51,6 +51,6 @@ class _ScaledStep(TrainStep):
         super().__init__(*arguments, **settings)
         self._factors = [factors.get(v.path, 1.0) for v in self.model.trainable_variables]
 
-    def _gradients(self, tape, loss, groups):
-        (gradients,) = super()._gradients(tape, loss, groups)
+    def _gradients(self, tape, loss, groups, share):
+        (gradients,) = super()._gradients(tape, loss, groups, share)
         return [[f * gradient for f, gradient in zip(self._factors, gradients, strict=True)]]

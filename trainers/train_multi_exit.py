@@ -33,12 +33,14 @@ from tf_adaptive.training.recipes import published_recipe
 from .flags import network as network_flags
 from .flags import network_training
 from .flags import pruning as pruning_flags
+from .flags import strategy as strategy_flags
 from .flags import training as training_flags
 
 flags.adopt_module_key_flags(network_flags)
 flags.adopt_module_key_flags(network_training)
 flags.adopt_module_key_flags(training_flags)
 flags.adopt_module_key_flags(pruning_flags)
+flags.adopt_module_key_flags(strategy_flags)
 _WEIGHTS_FROM = flags.DEFINE_string(
     "weights_from", None, "finished run of the same network whose weights to start from"
 )
@@ -103,18 +105,38 @@ def main():
     run_dir = network_training.RUN_DIR.value
     if report_if_finished(run_dir, resume=training_flags.RESUME.value):
         return
+    strategy = strategy_flags.chosen()
     dataset = training_flags.data_of(network_training.DATASET.value)
     keras.utils.set_random_seed(network_training.SEED.value)
-    model = _build(dataset, dtype=dtype)
+    epochs = network_training.EPOCHS.value
+    with strategy.scope():
+        model = _build(dataset, dtype=dtype)
+        step = _step(model, network_training.descent(dataset, drop_shares, epochs=epochs))
+    with strategy_flags.prepared(model):
+        network_training.train_in(
+            run_dir,
+            step,
+            dataset,
+            epochs=epochs,
+            config=program.flag_values() | dataset.description(),
+            resume=training_flags.RESUME.value,
+        )
+    # The run's model is a float32 one whatever it was trained in: its exits are what is measured.
+    trained = _build(dataset, dtype="float32")
+    trained.set_weights([variable.numpy() for variable in model.variables])
+    finish_run(run_dir, trained)
+    report_run(run_dir, dataset=dataset)
+
+
+def _step(model, descent):
+    """The step that the flags ask for."""
     if _WEIGHTS_FROM.value:
         _, other = load_finished_run(_WEIGHTS_FROM.value)
         take_weights(model, other, _WEIGHTS_FROM.value)
     updates_of = kernels_by_stage(model) if _LOG_UPDATES.value else None
     if _GRADIENT_EQUILIBRIUM.value:
         model = with_gradient_equilibrium(model, form=_GRADIENT_EQUILIBRIUM_FORM.value)
-    epochs = network_training.EPOCHS.value
-    descent = network_training.descent(dataset, drop_shares, epochs=epochs)
-    step = phase_1_step(
+    return phase_1_step(
         model,
         descent,
         exit_weights=check_exit_weights(program.numbers(_EXIT_WEIGHTS), len(model.outputs)),
@@ -126,19 +148,6 @@ def main():
         pruning=pruning_flags.pruning_of(model, steps=descent.steps),
         updates_of=updates_of,
     )
-    network_training.train_in(
-        run_dir,
-        step,
-        dataset,
-        epochs=epochs,
-        config=program.flag_values() | dataset.description(),
-        resume=training_flags.RESUME.value,
-    )
-    # The run's model is a float32 one whatever it was trained in: its exits are what is measured.
-    trained = _build(dataset, dtype="float32")
-    trained.set_weights(model.get_weights())
-    finish_run(run_dir, trained)
-    report_run(run_dir, dataset=dataset)
 
 
 def _build(dataset, dtype):

@@ -23,12 +23,14 @@ from tf_adaptive.training.recipes import recipe_for_images
 from .flags import backbone as backbone_flags
 from .flags import network_training
 from .flags import pruning as pruning_flags
+from .flags import strategy as strategy_flags
 from .flags import training as training_flags
 
 flags.adopt_module_key_flags(backbone_flags)
 flags.adopt_module_key_flags(network_training)
 flags.adopt_module_key_flags(training_flags)
 flags.adopt_module_key_flags(pruning_flags)
+flags.adopt_module_key_flags(strategy_flags)
 
 
 def main():
@@ -38,25 +40,28 @@ def main():
     run_dir = network_training.RUN_DIR.value
     if report_if_finished(run_dir, resume=training_flags.RESUME.value):
         return
+    strategy = strategy_flags.chosen()
     keras.utils.set_random_seed(network_training.SEED.value)
-    network, dataset = backbone_flags.load_backbone(network_training.DATASET.value)
-    drop_shares = network_training.fill_recipe(recipe_for_images(dataset.image_shape))
-    epochs = network_training.EPOCHS.value
-    model = network if dtype is None else with_dtype(network, dtype)
-    descent = network_training.descent(dataset, drop_shares, epochs=epochs)
-    step = phase_1_step(
-        model,
-        descent,
-        pruning=pruning_flags.pruning_of(model, steps=descent.steps),
-    )
-    network_training.train_in(
-        run_dir,
-        step,
-        dataset,
-        epochs=epochs,
-        config=program.flag_values() | dataset.description(),
-        resume=training_flags.RESUME.value,
-    )
+    with strategy.scope():
+        network, dataset = backbone_flags.load_backbone(network_training.DATASET.value)
+        drop_shares = network_training.fill_recipe(recipe_for_images(dataset.image_shape))
+        epochs = network_training.EPOCHS.value
+        model = network if dtype is None else with_dtype(network, dtype)
+        descent = network_training.descent(dataset, drop_shares, epochs=epochs)
+        step = phase_1_step(
+            model,
+            descent,
+            pruning=pruning_flags.pruning_of(model, steps=descent.steps),
+        )
+    with strategy_flags.prepared(model):
+        network_training.train_in(
+            run_dir,
+            step,
+            dataset,
+            epochs=epochs,
+            config=program.flag_values() | dataset.description(),
+            resume=training_flags.RESUME.value,
+        )
     # The run's model is a float32 one whatever it was trained in: it is what is measured.
     if model is not network:
         copy_weights(model, network)

@@ -32,12 +32,14 @@ class BatchNormalization(keras.layers.BatchNormalization):
             and self.axis in (-1, 3)
             and self.scale
             and self.center
-            and not self.synchronized
             and mask is None
         )
         if not fused:
             return super().call(inputs, training=training, mask=mask)
         use_batch_statistics = bool(training) and self.trainable
+        replicas = tf.distribute.get_strategy().num_replicas_in_sync
+        if use_batch_statistics and self.synchronized and replicas > 1:
+            return self._call_on_replicas(inputs)
         outputs, mean, variance = tf.compat.v1.nn.fused_batch_norm(
             inputs,
             scale=self.gamma.value,
@@ -48,6 +50,27 @@ class BatchNormalization(keras.layers.BatchNormalization):
             is_training=use_batch_statistics,
         )
         if use_batch_statistics:
-            for moving, batch in ((self.moving_mean, mean), (self.moving_variance, variance)):
-                moving.assign(moving * self.momentum + batch * (1.0 - self.momentum))
+            self._follow(mean, variance)
         return outputs
+
+    def _call_on_replicas(self, inputs):
+        """By the statistics of what all replicas have, as the fused operation does of one's."""
+        context = tf.distribute.get_replica_context()
+
+        def add_up(tensors):
+            return context.all_reduce(tf.distribute.ReduceOp.SUM, tensors)
+
+        axes = range(len(inputs.shape) - 1)
+        pixels = tf.cast(tf.reduce_prod(tf.shape(inputs)[:-1]), inputs.dtype)
+        total, count = add_up([tf.reduce_sum(inputs, axes), pixels])
+        mean = total / count
+        (squares,) = add_up([tf.reduce_sum(tf.square(inputs - mean), axes)])
+        self._follow(mean, squares / tf.maximum(count - 1, 1))
+        return tf.nn.batch_normalization(
+            inputs, mean, squares / count, self.beta.value, self.gamma.value, self.epsilon
+        )
+
+    def _follow(self, mean, variance):
+        """Moves the moving statistics towards those of a batch."""
+        for moving, batch in ((self.moving_mean, mean), (self.moving_variance, variance)):
+            moving.assign(moving * self.momentum + batch * (1.0 - self.momentum))

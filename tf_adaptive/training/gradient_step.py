@@ -13,8 +13,13 @@ class GradientStep:
     to Python, so steps follow one another without waiting. Mixed precision is the model's own
     (its dtype policy); bfloat16 has float32's range and needs no loss scaling.
 
-    A subclass says what is minimised, counted and told: `_train_on(images, labels)`, which calls
-    `_descend`, `metrics` and `validate`.
+    Made inside the scope of a `tf.distribute.Strategy`, each replica trains on its part of every
+    batch, and their gradients are added: a step is that of one device on the whole batch, to
+    float rounding, where batch norm is synchronised (`synchronized_batch_norm`). A batch of
+    fewer images than replicas is trained on by each of them whole.
+
+    A subclass says what is minimised, counted and told: `_train_on(images, labels, share)`, which
+    calls `_descend` and gives what is added to `sums`; `metrics` and `validate`.
 
     Args:
         model: a `keras.Model` of one image input.
@@ -41,6 +46,7 @@ class GradientStep:
         self._optimizers = optimizers
         self._weight_decay = weight_decay
         self._pruning = pruning
+        self._strategy = tf.distribute.get_strategy()
         # Made now and not by the first step, so that a checkpoint can be read into it.
         for optimizer, variables in optimizers:
             optimizer.build(variables)
@@ -62,7 +68,7 @@ class GradientStep:
             tf.TensorSpec((None, *model.input_shape[1:]), tf.float32),
             tf.TensorSpec((None,), tf.int32),
         ]
-        self._train = tf.function(self._train_on, input_signature=self._signature)
+        self._train = tf.function(self._train_everywhere, input_signature=self._signature)
 
     def __call__(self, images, labels):
         """Trains on float32 `(batch, height, width, channels)` and int32 `(batch,)`."""
@@ -71,7 +77,7 @@ class GradientStep:
     @property
     def learning_rate(self):
         """The rate of the latest step, a float."""
-        return float(self._learning_rate)
+        return float(self._learning_rate.numpy())
 
     def metrics(self):
         """Means over the images since the last `reset`, by the column they have in the history.
@@ -102,30 +108,70 @@ class GradientStep:
             if variable.dtype.is_floating
         )
 
-    def _train_on(self, images, labels):
+    def _train_everywhere(self, images, labels):
+        increments = self._strategy.run(self._train_on_part, args=(images, labels))
+        for variable, increment in zip(self.variables["sums"], increments, strict=True):
+            variable.assign_add(self._strategy.reduce("SUM", increment, axis=None))
+
+    def _train_on_part(self, images, labels):
+        """Trains on this replica's part of a batch, and gives what it adds to the sums."""
+        share, counts = None, True
+        if self._strategy.num_replicas_in_sync > 1:
+            images, labels, share, counts = self._part(images, labels)
+        loss, *own = self._train_on(images, labels, share)
+        batch_size = tf.size(labels, out_type=tf.int64)
+        loss_sum = tf.cast(loss, tf.float64) * tf.cast(batch_size, tf.float64)
+        return [
+            tf.where(counts, increment, tf.zeros_like(increment))
+            for increment in (loss_sum, *own, batch_size)
+        ]
+
+    def _part(self, images, labels):
+        """This replica's images and labels, their share of the batch, and whether they count."""
+        replicas = self._strategy.num_replicas_in_sync
+        replica = tf.distribute.get_replica_context().replica_id_in_sync_group
+        size = tf.size(labels)
+        # A part without an image would have no statistics.
+        is_whole = size < replicas
+        first = tf.where(is_whole, 0, replica * size // replicas)
+        last = tf.where(is_whole, size, (replica + 1) * size // replicas)
+        part = tf.cast(last - first, tf.float32) / tf.cast(size, tf.float32)
+        share = tf.where(is_whole, 1 / replicas, part)
+        counts = ~is_whole | tf.equal(replica, 0)
+        return images[first:last], labels[first:last], share, counts
+
+    def _train_on(self, images, labels, share):
+        """Moves the weights.
+
+        Args:
+            images, labels: of this replica.
+            share: float32 scalar, of the batch that these are; None for all of it.
+
+        Returns:
+            List of the mean loss and what is added to each of `sums`.
+        """
         raise NotImplementedError
 
-    def _descend(self, tape, loss, labels):
-        """Moves the weights against the gradient of the mean loss of a batch, and sums it up."""
+    def _descend(self, tape, loss, share):
+        """Moves the weights against the gradient of a mean loss; `share` as of `_train_on`."""
         groups = [[variable.value for variable in variables] for _, variables in self._optimizers]
-        gradients = self._gradients(tape, loss, groups)
+        gradients = self._gradients(tape, loss, groups, share)
         self._learning_rate.assign(self._optimizers[0][0].learning_rate)
+        decay = self._weight_decay if share is None else self._weight_decay * share
         for (optimizer, variables), own in zip(self._optimizers, gradients, strict=True):
             if self._weight_decay:
                 own = [
-                    gradient + self._weight_decay * variable.value
+                    gradient + decay * variable.value
                     for gradient, variable in zip(own, variables, strict=True)
                 ]
+            # The replicas' are added by it.
             optimizer.apply(own, variables)
         if self._pruning is not None:
             self._pruning()
-        batch_size = tf.size(labels, out_type=tf.int64)
-        self._loss_sum.assign_add(tf.cast(loss, tf.float64) * tf.cast(batch_size, tf.float64))
-        self._images.assign_add(batch_size)
 
-    def _gradients(self, tape, loss, groups):
+    def _gradients(self, tape, loss, groups, share):
         """Of the loss on each optimizer's variables, lists of lists, before weight decay."""
-        return tape.gradient(loss, groups)
+        return tape.gradient(loss, groups, output_gradients=share)
 
     def _mean(self, total):
         """A sum divided by the images since the last `reset`."""

@@ -96,7 +96,7 @@ class TrainStep(GradientStep):
             for output, value in zip(self._output_names, values, strict=True)
         }
 
-    def _train_on(self, images, labels):
+    def _train_on(self, images, labels, share):
         taught = []
         if self._teacher is not None:
             taught = keras.tree.flatten(self._teacher(images, training=False))[-1:]
@@ -104,14 +104,14 @@ class TrainStep(GradientStep):
             logits = keras.tree.flatten(self.model(images, training=True))
             loss = self._loss(labels, logits, *taught)
         before = [[tf.identity(v.value) for v in part] for part in self._updates_of.values()]
-        self._descend(tape, loss, labels)
+        self._descend(tape, loss, share)
+        counted = [_correct_per_exit(labels, logits)]
         if before:
-            images = tf.size(labels, out_type=tf.int64)
-            updates = map(_update, before, self._updates_of.values())
-            self._updates.assign_add(tf.stack(list(updates)) * tf.cast(images, tf.float64))
-        self._correct.assign_add(_correct_per_exit(labels, logits))
+            updates = tf.stack(list(map(_update, before, self._updates_of.values())))
+            counted.append(updates * tf.cast(tf.size(labels), tf.float64))
         if self._teacher_momentum is not None:
             self._follow()
+        return [loss, *counted]
 
     def _follow(self):
         """Moves the teacher towards the model."""

@@ -97,7 +97,7 @@ class RoutedStep(GradientStep):
             },
         }
 
-    def _train_on(self, images, labels):
+    def _train_on(self, images, labels, share):
         if self._temperature_schedule is not None:
             self.model.choice.temperature.assign(
                 self._temperature_schedule(self._optimizer.iterations)
@@ -105,10 +105,8 @@ class RoutedStep(GradientStep):
         with tf.GradientTape() as tape:
             routed = self._routed(images)
             loss = self._loss(labels, routed)
-        self._descend(tape, loss, labels)
-        correct, chosen = self._counts(labels, routed)
-        self._correct.assign_add(correct)
-        self._chosen.assign_add(chosen)
+        self._descend(tape, loss, share)
+        return [loss, *self._counts(labels, routed)]
 
     def _routed(self, images):
         def route(dense):
