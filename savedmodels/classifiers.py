@@ -1,5 +1,6 @@
 """An exported or converted network as a function from a picture's file to an answer."""
 
+import hashlib
 import os
 import pathlib
 
@@ -36,7 +37,8 @@ def load_classifier(model_dir, *, thresholds=None):
         or a picture that is too large. `many` does so for a list of them, which is refused whole
         where one of them is. `class_names` has the labels, `kind` is "exit" or "resolution",
         `exit_macs` are the multiply-accumulates up to each exit where they are known, else None,
-        and `threads` is how many threads may use it at once, None for any number.
+        `threads` is how many threads may use it at once, None for any number, `directory` is the
+        folder of the network itself, of no later version, and `mark` tells it from others.
 
     Raises:
         InputError: a folder that is neither, or damaged; thresholds of the wrong number, outside
@@ -56,12 +58,13 @@ class SavedModelClassifier:
         thresholds: see `load_classifier`.
 
     Attributes:
-        class_names, kind, exit_macs, threads: see `load_classifier`.
+        class_names, kind, exit_macs, threads, directory, mark: see `load_classifier`.
     """
 
     threads = None
 
     def __init__(self, version, *, thresholds=None):
+        self.directory, self.mark = version.resolve(), _mark(version / EXTRA_ASSETS)
         description = read_description(version / EXTRA_ASSETS, {})
         self.class_names = tuple(description["class_names"])
         self.exit_macs = description.get("exit_macs")
@@ -111,13 +114,14 @@ class TFLiteClassifier:
         thresholds: see `load_classifier`.
 
     Attributes:
-        class_names, kind, exit_macs, threads: see `load_classifier`.
+        class_names, kind, exit_macs, threads, directory, mark: see `load_classifier`.
     """
 
     # What a runner's stages hand on stays in its buffers.
     threads = 1
 
     def __init__(self, directory, *, thresholds=None):
+        self.directory, self.mark = directory.resolve(), _mark(directory)
         description = read_description(directory, {})
         self.class_names = tuple(description["class_names"])
         self.exit_macs = description.get("exit_macs")
@@ -171,6 +175,12 @@ def _version(directory):
             f"Received: {directory}, which has {', '.join(sorted(model.name for model in models))}."
         )
     return models[0] / str(max(versions(models[0])))
+
+
+def _mark(directory):
+    """What tells a network from another one in the same place; empty where there is none."""
+    path = directory / DESCRIPTION_FILE
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
 
 
 def _blank_file(image_shape):

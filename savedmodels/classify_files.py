@@ -104,7 +104,7 @@ def _on_beam(pictures, classifier, thresholds, runner):
     summary = beam_job.run_on_beam(
         pictures,
         beam_job.Network(
-            os.path.realpath(_MODEL_DIR.value),
+            str(classifier.directory),
             thresholds=thresholds,
             exit_macs=classifier.exit_macs,
             batch_size=_BATCH_SIZE.value,
@@ -130,7 +130,8 @@ def _here(pictures, classifier):
         rows_as=_FORMAT.value,
         settings={
             **{"input": _INPUT.value, "pictures": pictures.mark()},
-            **{"model_dir": os.path.realpath(_MODEL_DIR.value), "thresholds": _THRESHOLDS.value},
+            **{"model_dir": str(classifier.directory), "network": classifier.mark},
+            "thresholds": _THRESHOLDS.value,
             **{"format": _FORMAT.value, "part_size": _PART_SIZE.value},
         },
         batch_size=_BATCH_SIZE.value,
@@ -148,7 +149,7 @@ def _tell(summary, kind):
     for at, count in summary["left_at"].items():
         print(f"  {kind} {at:>3}  {count / summary['images']:6.1%}")
     if "mean_macs" in summary:
-        share = summary["mean_macs"] / summary["whole_network"]
+        share = summary["mean_macs"] / summary["whole_network_macs"]
         print(
             f"{summary['mean_macs'] / 1e6:.2f} M MACs an image, {share:.0%} of the whole network's."
         )

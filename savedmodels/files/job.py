@@ -54,8 +54,9 @@ class Job:
             InputError: something else is there, or the job of other settings.
         """
         path = self.output / _SETTINGS
-        if not self.output.exists() or not any(self.output.iterdir()):
-            self.output.mkdir(parents=True, exist_ok=True)
+        self.output.mkdir(parents=True, exist_ok=True)
+        # What was killed while it wrote leaves such a file.
+        if all(inside.name.startswith(".unfinished") for inside in self.output.iterdir()):
             self._write(_SETTINGS, self.settings)
             return
         if not path.is_file():
@@ -112,7 +113,15 @@ class Job:
 
     def _parts_done(self):
         path = self.output / _DONE
-        return json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
+        if not path.exists():
+            return []
+        try:
+            return json.loads(path.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise InputError(
+                f"{path} must be as the job wrote it; start again in a new folder. "
+                f"Received: {str(error).rstrip('.')}."
+            ) from error
 
     def _classified(self, pictures, pool, progress):
         """The answers to some pictures, in their order, and those that have none."""
@@ -139,18 +148,16 @@ class Job:
 
     def _answers(self, batch):
         """Pairs of a name and an answer, or what the picture was refused with."""
-        answers, read = [None] * len(batch), []
-        for place, (_, read_one) in enumerate(batch):
+        # By place in the batch: names in a tar file may be there twice.
+        files, answered = {}, {}
+        for place, (_, read) in enumerate(batch):
             try:
-                read.append((place, read_one()))
+                files[place] = read()
             except InputError as error:
-                answers[place] = error
-        places = [place for place, _ in read]
-        for place, answer in zip(
-            places, answers_or_errors(self.classify_many, [one for _, one in read]), strict=True
-        ):
-            answers[place] = answer
-        return [(name, answer) for (name, _), answer in zip(batch, answers, strict=True)]
+                answered[place] = error
+        answers = answers_or_errors(self.classify_many, list(files.values()))
+        answered |= zip(files, answers, strict=True)
+        return [(name, answered[place]) for place, (name, _) in enumerate(batch)]
 
     def _write_part(self, number, rows, failed):
         """Writes a part whole, and gives its counts."""
@@ -177,7 +184,7 @@ def summary_of(images, failed, left_at, exit_macs):
 
     Returns:
         Dictionary of "images", "failed", "left_at", and where they are known "mean_macs" of an
-        image and those of the "whole_network".
+        image and "whole_network_macs".
     """
     summary = {
         **{"images": images, "failed": failed},
@@ -185,7 +192,7 @@ def summary_of(images, failed, left_at, exit_macs):
     }
     if exit_macs and images:
         macs = sum(count * exit_macs[int(at) - 1] for at, count in left_at.items())
-        summary |= {"mean_macs": macs / images, "whole_network": exit_macs[-1]}
+        summary |= {"mean_macs": macs / images, "whole_network_macs": exit_macs[-1]}
     return summary
 
 

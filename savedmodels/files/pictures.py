@@ -110,18 +110,32 @@ def pictures_in(path, kind):
         InputError: a damaged file that holds many, when its damage is reached.
     """
     if kind == "picture":
-        yield path, functools.partial(read_picture, path)
+        yield path, functools.partial(_read, path)
         return
     for name, content in {"tar": _in_tar, "tfrecord": _in_tfrecord}[kind](path):
-        yield f"{path}:{name}", functools.partial(_given, content)
+        yield f"{path}:{name}", functools.partial(_given, f"{path}:{name}", content)
 
 
-def _given(content):
+def _read(path):
+    _check_text(path)
+    return read_picture(path)
+
+
+def _given(name, content):
+    _check_text(name)
     if content is None:
         raise InputError(
             f"A record must hold an image's file as {' or '.join(_IMAGE_FEATURES)}. Received: none."
         )
     return content
+
+
+def _check_text(name):
+    """Refuses what no file of answers can hold."""
+    try:
+        name.encode()
+    except UnicodeEncodeError as error:
+        raise InputError("A picture's name must be UTF-8. Received: other bytes.") from error
 
 
 def _kind(path):

@@ -3,6 +3,8 @@
 import csv
 import io
 import json
+import os
+import shutil
 import tarfile
 
 import numpy as np
@@ -118,7 +120,7 @@ def test_each_picture_once_as_alone(asked, pictures, alone, network, tmp_path, r
         **{"images": 20, "failed": 3},
         "left_at": {str(exit): int(np.sum(exits == exit)) for exit in sorted(set(exits))},
         "mean_macs": pytest.approx(np.take(macs, exits - 1).mean()),
-        "whole_network": macs[-1],
+        "whole_network_macs": macs[-1],
     }
 
 
@@ -128,6 +130,16 @@ def test_lists_and_folders(asked, pictures, alone, tmp_path):
         output = tmp_path / f"out_{number}"
         run_program(CLASSIFY, *asked(given, output))
         assert_as_alone(rows_of(output, "jsonl"), alone)
+
+
+def test_a_name_that_is_no_text(asked, pictures, tmp_path):
+    (tmp_path / "odd").mkdir()
+    for name in (b"\xff.png", b"good.png"):
+        shutil.copy(pictures / "00.png", os.fsencode(tmp_path / "odd") + b"/" + name)
+    run_program(CLASSIFY, *asked(tmp_path / "odd", tmp_path / "out", "--format", "parquet"))
+    assert len(rows_of(tmp_path / "out", "parquet")) == 1
+    (failed,) = failed_in(tmp_path / "out")
+    assert failed["reason"] == "A picture's name must be UTF-8. Received: other bytes."
 
 
 def test_tar_files(asked, files, alone, tmp_path):
