@@ -56,6 +56,22 @@ def test_a_missing_extra_is_one_line_that_names_it(tmp_path, extra):
     assert not run_dir.exists()
 
 
+@pytest.mark.parametrize(
+    ("extra", "package", "flags"),
+    [
+        ("parquet", "pyarrow", ("--format", "parquet")),
+        ("beam", "apache_beam", ("--runner", "beam:DirectRunner")),
+    ],
+)
+def test_classify_files_without_an_extra(tmp_path, extra, package, flags):
+    output = tmp_path / "out"
+    given = ("--input", tmp_path, "--model_dir", tmp_path, "--output", output, *flags)
+    finished = run_without(package, "savedmodels.classify_files", *given)
+    assert finished.returncode == 2, finished.stderr
+    assert f"pip install 'tf_adaptive[{extra}]'. Received: no such package." in finished.stderr
+    assert not output.exists()
+
+
 def test_a_module_is_imported_when_it_is_used(monkeypatch):
     assert lazily("math", extra="data").pi == pytest.approx(3.14159265)
     missing = lazily("matplotlib.no_such_module", extra="report")
@@ -79,17 +95,18 @@ def test_every_extra_is_declared_and_locked():
     with (REPOSITORY / "pyproject.toml").open("rb") as file:
         project = tomllib.load(file)["project"]
     extras = project["optional-dependencies"]
-    for extra in (*PROGRAMS, "prune"):
+    for extra in (*PROGRAMS, "prune", "parquet", "beam"):
         check_extra(extra)
-    assert set(extras) == {*PROGRAMS, "prune", "pytorch", "all"}
+    assert set(extras) == {*PROGRAMS, "prune", "parquet", "beam", "pytorch", "all"}
     (every,) = extras["all"]
     inside = every.removeprefix("tf_adaptive[").removesuffix("]").split(",")
-    assert {*inside, "all"} == set(extras)
+    # Beam wants an older pillow than others do.
+    assert {*inside, "all", "beam"} == set(extras)
     lock = (REPOSITORY / "requirements.txt").read_text()
     locked = {line.partition("==")[0] for line in lock.splitlines()}
     needed = [
         *project["dependencies"],
-        *(p for e in extras if e not in ("all", "pytorch") for p in extras[e]),
+        *(p for e in extras if e not in ("all", "beam", "pytorch") for p in extras[e]),
     ]
     assert {requirement.partition(">=")[0] for requirement in needed} == locked
 
