@@ -7,6 +7,8 @@ decay 1e-4, rate 0.1. CIFAR's presets take 300 epochs at batch 64 and divide the
 half and three quarters of them, ImageNet's 90 at batch 256, after one and two thirds.
 """
 
+import warnings
+
 import keras
 from absl import flags
 
@@ -85,6 +87,10 @@ _LOG_UPDATES = flags.DEFINE_bool(
     "columns train_update_stage_1 … of history.csv: the mean of ‖Δw‖/‖w‖ of each stage's kernels",
 )
 
+# Of the longest training in which Gradient Equilibrium was measured, that of
+# experiments.gradient_equilibrium at its small scale; the paper's on CIFAR has 211,200.
+_STEPS_WITHOUT_GAIN = 4_512
+
 
 def main():
     dtype = training_flags.layers_dtype()
@@ -135,6 +141,12 @@ def _step(model, descent):
         take_weights(model, other, _WEIGHTS_FROM.value)
     updates_of = kernels_by_stage(model) if _LOG_UPDATES.value else None
     if _GRADIENT_EQUILIBRIUM.value:
+        if descent.steps <= _STEPS_WITHOUT_GAIN:
+            warnings.warn(
+                f"trainings of up to {_STEPS_WITHOUT_GAIN:,} steps gained nothing by Gradient "
+                f"Equilibrium (docs/measured.md), and this one has {descent.steps:,}.",
+                stacklevel=1,
+            )
         model = with_gradient_equilibrium(model, form=_GRADIENT_EQUILIBRIUM_FORM.value)
     return phase_1_step(
         model,

@@ -164,6 +164,7 @@ def test_gradient_equilibrium_changes_the_training_and_not_the_network(finished_
     arguments = (*TRAINING, "--gradient_equilibrium", "--run_dir", tmp_path / "run")
     finished = run_program("trainers.train_multi_exit", *arguments)
     assert finished.status == 0, finished.stderr
+    assert "warning: trainings of up to 4,512 steps gained nothing by Gradient" in finished.stderr
     _, plain = load_finished_run(finished_run)
     _, balanced = load_finished_run(tmp_path / "run")
     assert type(balanced) is type(plain)
