@@ -144,7 +144,8 @@ def _step(model, descent):
         if descent.steps <= _STEPS_WITHOUT_GAIN:
             warnings.warn(
                 f"trainings of up to {_STEPS_WITHOUT_GAIN:,} steps gained nothing by Gradient "
-                f"Equilibrium (docs/measured.md), and this one has {descent.steps:,}.",
+                f"Equilibrium at a rate that suits plain ones, and this one has {descent.steps:,}: "
+                "try two to four times the --learning_rate (docs/measured.md).",
                 stacklevel=1,
             )
         model = with_gradient_equilibrium(model, form=_GRADIENT_EQUILIBRIUM_FORM.value)
