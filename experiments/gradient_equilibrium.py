@@ -13,8 +13,8 @@ it. Rows, each with every seed:
 - released: GE in the published code's form;
 - plain and GE at 2 and 4 times the rate, and at five times the weight decay.
 
-Measured at the small scale on two cores, 7 s an epoch, in docs/measured.md: behind plain training at
-its rate, level at twice the rate, better at the last exits at four times the rate.
+Measured at the small scale, 7 s an epoch on one core, in docs/measured.md: behind plain training
+at its rate, level at twice the rate, better at the last exits at four times the rate.
 
 It prints each exit's test accuracy and how far a step moves the stages' kernels (‖Δw‖/‖w‖), and
 draws both by epoch.
