@@ -90,7 +90,9 @@ def main():
     runs = {row: [_trained(row, seed, dataset) for seed in seeds] for row in wanted}
     _print_accuracies(runs)
     _print_updates(runs)
-    _draw({what: runs[row] for what in _CURVES if (row := _Row(what, max(epochs))) in runs})
+    drawn = {what: runs[row] for what in _CURVES if (row := _Row(what, max(epochs))) in runs}
+    if drawn:
+        _draw(drawn)
 
 
 def _rows(epochs):

@@ -44,7 +44,7 @@ _LEAVING = {"leaving_share": 0.5}
 _ISC, _OFA = {"distillation": False}, {"collaboration": False}
 
 # The flags of phase I; None for a third of the epochs.
-ONE_PHASE = {
+_ONE_PHASE = {
     "plain": {},
     "GE": _GE,
     "boosted": _BOOSTED,
@@ -57,7 +57,7 @@ ONE_PHASE = {
     "boosted and last exit teaches and leaving": _BOOSTED | _TAUGHT | _LEAVING,
 }
 # The flags of phase II, after a plain phase I.
-TWO_PHASES = {"control": _ISC | _OFA, "ISC": _ISC, "OFA": _OFA, "ISC and OFA": {}}
+_TWO_PHASES = {"control": _ISC | _OFA, "ISC": _ISC, "OFA": _OFA, "ISC and OFA": {}}
 
 
 def main():
@@ -65,8 +65,8 @@ def main():
     if _EPOCHS.value is not None:
         check_whole("epochs", _EPOCHS.value, least=3)
     for row in _ROWS_WANTED.value or ():
-        check_choice("rows", row, ONE_PHASE | TWO_PHASES)
-    wanted = _ROWS_WANTED.value or [*ONE_PHASE, *TWO_PHASES]
+        check_choice("rows", row, _ONE_PHASE | _TWO_PHASES)
+    wanted = _ROWS_WANTED.value or [*_ONE_PHASE, *_TWO_PHASES]
     runs = {row: [_trained(row, seed) for seed in shared.seeds()] for row in wanted}
     tell_exits_and_budgets(runs, shared.runs_dir() / "techniques.csv")
 
@@ -81,11 +81,13 @@ def _trained(row, seed):
         **({} if _EPOCHS.value is None else {"epochs": _EPOCHS.value}),
     }
     third = flags["epochs"] // 3
-    if row in ONE_PHASE:
-        flags |= {name: third if value is None else value for name, value in ONE_PHASE[row].items()}
+    if row in _ONE_PHASE:
+        flags |= {
+            name: third if value is None else value for name, value in _ONE_PHASE[row].items()
+        }
         return _run(f"{row} seed {seed}", "trainers.train_multi_exit", flags, "run_dir")
     flags["epochs"] -= third
-    phase_2 = with_published_teacher(TWO_PHASES[row], flags["preset"])
+    phase_2 = with_published_teacher(_TWO_PHASES[row], flags["preset"])
     phase_1 = _run(f"phase 1 seed {seed}", "trainers.train_multi_exit", flags, "run_dir")
     flags = {"run_dir": phase_1, "seed": seed, "epochs": third, **phase_2}
     return _run(f"{row} seed {seed}", "trainers.train_collaboration", flags, "output_dir")
