@@ -20,10 +20,19 @@ def test_a_row_is_trained_once(tmp_path):
         *(f"exit {number}" for number in range(1, 5)),
         "mean of exits",
     ]
-    assert (tmp_path / "runs" / "by_epoch.png").exists()
+    # It has curves of plain and GE alone.
+    assert not (tmp_path / "runs" / "by_epoch.png").exists()
     (run_dir,) = (tmp_path / "runs").glob("multipliers_1_epochs_seed_0_*")
     (epoch,) = rows(run_dir / "history.csv")
     assert all(0 < float(epoch[f"train_update_stage_{number}"]) < 1 for number in range(1, 5))
+
+
+@pytest.mark.large
+def test_curves_by_epoch(tmp_path):
+    flags = ("--runs_dir", tmp_path / "runs", *SHORT, "--seeds", "0", "--rows", "plain,GE")
+    finished = run_program(PROGRAM, *flags)
+    assert finished.status == 0, finished.stderr
+    assert (tmp_path / "runs" / "by_epoch.png").exists()
 
 
 @pytest.mark.parametrize(
