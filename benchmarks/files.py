@@ -10,6 +10,7 @@ memory grows: the most that the process holds in the last half of the job by tha
 """
 
 import pathlib
+import sys
 import tempfile
 import threading
 import time
@@ -88,7 +89,8 @@ def _made(folder):
     dataset = load_dataset(_DATASET.value, data_dir=_DATA_DIR.value)
     count = _PICTURES.value
     images = dataset.pictures("test", range(min(count, dataset.sizes["test"])))
-    for number in tqdm.trange(count, unit=" files", leave=False):
+    quiet = not sys.stderr.isatty()
+    for number in tqdm.trange(count, unit=" files", leave=False, disable=quiet):
         side = _SIDES[number % len(_SIDES)]
         image = tf.image.resize(images[number % len(images)], (side, side))
         image = tf.cast(tf.round(image), tf.uint8)
