@@ -8,7 +8,7 @@ from tf_adaptive.runs.run import load_run
 _BATCH_SIZE = 256
 
 
-def load_run_with_exits(run_dir, flag):
+def load_multi_exit_run(run_dir, flag):
     """A finished run of a network with several exits.
 
     Args:

@@ -3,7 +3,6 @@
 from tf_adaptive.runs.tables import read_report
 
 from . import flags as shared
-from .cells import trained
 
 # By scale: flags of every DRNet, the classifier alone, and the targets in GFLOPs.
 SCALES = {
@@ -40,31 +39,26 @@ def trained_drnet(name, scale, seed, *, stage_1_from=None, **more):
     """
     flags = {
         **SCALES[scale]["drnet"],
-        **_data(),
+        **shared.of_data(),
         **{"seed": seed, "stage_1_from": stage_1_from},
         **more,
     }
-    return _run(f"{name} seed {seed}", "trainers.train_drnet", flags)
+    return shared.trained_cell(f"{name} seed {seed}", "trainers.train_drnet", flags)
 
 
 def trained_classifier(name, scale, seed, **more):
     """The directory of a finished network with one exit, with flags of trainers.train_static."""
-    flags = {**SCALES[scale]["classifier"], "weights": "none", **_data(), "seed": seed, **more}
-    return _run(f"{name} seed {seed}", "trainers.train_static", flags)
+    flags = {
+        **SCALES[scale]["classifier"],
+        "weights": "none",
+        **shared.of_data(),
+        "seed": seed,
+        **more,
+    }
+    return shared.trained_cell(f"{name} seed {seed}", "trainers.train_static", flags)
 
 
 def router_row(run_dir):
     """What a DRNet's own choice reaches, a dictionary of texts of `comparison.csv`."""
     (router,) = (row for row in read_report(run_dir, "comparison") if row["choice"] == "router")
     return router
-
-
-def _data():
-    return {
-        **{"dataset": shared.DATASET.value, "image_size": shared.IMAGE_SIZE.value},
-        "train_size": shared.TRAIN_SIZE.value,
-    }
-
-
-def _run(name, program, flags):
-    return trained(shared.runs_dir(), name, program, flags, data_dir=shared.DATA_DIR.value)

@@ -5,7 +5,6 @@ from absl import flags
 from tf_adaptive.errors import check_choice
 
 from . import flags as shared
-from .cells import trained
 from .phase_2 import with_published_teacher
 
 _SCALE = flags.DEFINE_string(
@@ -50,14 +49,13 @@ def trained_rows(rows):
 def _trained(row, seed, balanced, phase_2):
     of_phase_1, of_phase_2 = _SCALES[_SCALE.value]
     flags = {
-        **{"model": "msdnet", "dataset": shared.DATASET.value, "seed": seed},
-        **{"image_size": shared.IMAGE_SIZE.value, "train_size": shared.TRAIN_SIZE.value},
+        **{"model": "msdnet", **shared.of_data(), "seed": seed},
         **of_phase_1,
         **_given(preset=_PRESET.value, epochs=_EPOCHS.value),
         "gradient_equilibrium": balanced,
     }
     name = f"{'GE' if balanced else 'plain'} seed {seed}"
-    run = _run(name, "trainers.train_multi_exit", flags, "run_dir")
+    run = shared.trained_cell(name, "trainers.train_multi_exit", flags)
     if phase_2 is None:
         return run
     flags = {
@@ -66,14 +64,10 @@ def _trained(row, seed, balanced, phase_2):
         **_given(epochs=_PHASE_2_EPOCHS.value),
         **with_published_teacher(phase_2, flags["preset"]),
     }
-    return _run(f"{row} seed {seed}", "trainers.train_collaboration", flags, "output_dir")
+    return shared.trained_cell(
+        f"{row} seed {seed}", "trainers.train_collaboration", flags, output="output_dir"
+    )
 
 
 def _given(**flags):
     return {name: value for name, value in flags.items() if value is not None}
-
-
-def _run(name, program, flags, output):
-    return trained(
-        shared.runs_dir(), name, program, flags, data_dir=shared.DATA_DIR.value, output=output
-    )

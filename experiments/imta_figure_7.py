@@ -20,7 +20,7 @@ from tf_adaptive.files import replaced_whole
 from tf_adaptive.programs import program
 from tf_adaptive.reports.figures import LABEL_SIZE, OKABE_ITO, bare, legend_above
 
-from .answers import collect_test_logits, load_run_with_exits
+from .answers import collect_test_logits, load_multi_exit_run
 from .tables import print_table
 
 _RUN_DIRS = flags.DEFINE_list("run_dirs", None, "runs of networks with exits", required=True)
@@ -40,7 +40,7 @@ def main():
         )
     if len(labels) > len(OKABE_ITO):
         raise InputError(f"`run_dirs` must be at most {len(OKABE_ITO)}. Received: {len(labels)}.")
-    runs = [load_run_with_exits(run_dir, "run_dirs") for run_dir in _RUN_DIRS.value]
+    runs = [load_multi_exit_run(run_dir, "run_dirs") for run_dir in _RUN_DIRS.value]
     curves = {}
     for label, run in zip(labels, runs, strict=True):
         logits, classes = collect_test_logits(run, run.dataset(data_dir=_DATA_DIR.value))

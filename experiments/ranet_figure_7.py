@@ -18,7 +18,7 @@ from tf_adaptive.files import replaced_whole
 from tf_adaptive.programs import program
 from tf_adaptive.reports.figures import LABEL_SIZE, draw_pictures
 
-from .answers import collect_test_logits, load_run_with_exits
+from .answers import collect_test_logits, load_multi_exit_run
 
 _RUN_DIR = flags.DEFINE_string("run_dir", None, "run of a network with exits", required=True)
 _FIGURE = flags.DEFINE_string("figure", None, "where to draw, a .png file", required=True)
@@ -33,7 +33,7 @@ _BUDGET = flags.DEFINE_float(
 def main():
     check_whole("classes", _CLASSES.value, least=1)
     check_whole("images", _IMAGES.value, least=1)
-    run = load_run_with_exits(_RUN_DIR.value, "run_dir")
+    run = load_multi_exit_run(_RUN_DIR.value, "run_dir")
     choice = {} if _BUDGET.value is None else {"budget_mmacs": _BUDGET.value}
     point = run.operating_point(**choice)
     dataset = run.dataset(data_dir=_DATA_DIR.value)

@@ -15,7 +15,8 @@ _BUDGETS = (0.3, 0.5, 0.75)
 def tell_exits_and_budgets(runs, path):
     """Each exit's test accuracy, and early exit's at three budgets, as `tell` does.
 
-    The calibration images chose the thresholds of the budgets.
+    The calibration images chose the thresholds of the budgets. A budget below the report's cheapest
+    is that one.
 
     Args:
         runs: dictionary from the name of a row to the directories of its runs, one a seed.
@@ -36,8 +37,13 @@ def tell_exits_and_budgets(runs, path):
 
 def _accuracies(run_dir):
     rows = read_exit_report(run_dir, len(read_report(run_dir, "anytime")))
-    whole = rows.anytime[-1].macs / 1e6
-    points = [choose_operating_point(rows, budget_mmacs=share * whole) for share in _BUDGETS]
+    whole = rows.anytime[-1].macs
+    # A small network's first exit may cost more than the lowest of them.
+    least = min(row.calibration_mean_macs for row in rows.budgets)
+    points = [
+        choose_operating_point(rows, budget_mmacs=max(share * whole, least) / 1e6)
+        for share in _BUDGETS
+    ]
     return [
         *(row.accuracy_percent for row in rows.anytime),
         *(point.accuracy_percent for point in points),

@@ -22,7 +22,6 @@ from tf_adaptive.errors import check_choice, check_whole
 from tf_adaptive.programs import program
 
 from . import flags as shared
-from .cells import trained
 from .phase_2 import with_published_teacher
 from .tables import tell_exits_and_budgets
 
@@ -74,8 +73,7 @@ def main():
 def _trained(row, seed):
     """The directory of a finished run."""
     flags = {
-        **{"model": "msdnet", "dataset": shared.DATASET.value, "seed": seed},
-        **{"image_size": shared.IMAGE_SIZE.value, "train_size": shared.TRAIN_SIZE.value},
+        **{"model": "msdnet", **shared.of_data(), "seed": seed},
         **_SCALES[_SCALE.value],
         **({} if _PRESET.value is None else {"preset": _PRESET.value}),
         **({} if _EPOCHS.value is None else {"epochs": _EPOCHS.value}),
@@ -85,17 +83,13 @@ def _trained(row, seed):
         flags |= {
             name: third if value is None else value for name, value in _ONE_PHASE[row].items()
         }
-        return _run(f"{row} seed {seed}", "trainers.train_multi_exit", flags, "run_dir")
+        return shared.trained_cell(f"{row} seed {seed}", "trainers.train_multi_exit", flags)
     flags["epochs"] -= third
     phase_2 = with_published_teacher(_TWO_PHASES[row], flags["preset"])
-    phase_1 = _run(f"phase 1 seed {seed}", "trainers.train_multi_exit", flags, "run_dir")
+    phase_1 = shared.trained_cell(f"phase 1 seed {seed}", "trainers.train_multi_exit", flags)
     flags = {"run_dir": phase_1, "seed": seed, "epochs": third, **phase_2}
-    return _run(f"{row} seed {seed}", "trainers.train_collaboration", flags, "output_dir")
-
-
-def _run(name, program, flags, output):
-    return trained(
-        shared.runs_dir(), name, program, flags, data_dir=shared.DATA_DIR.value, output=output
+    return shared.trained_cell(
+        f"{row} seed {seed}", "trainers.train_collaboration", flags, output="output_dir"
     )
 
 
