@@ -14,7 +14,7 @@ it. Rows, each with every seed:
 - plain and GE at 2 and 4 times the rate, and at five times the weight decay.
 
 Measured at the small scale, 7 s an epoch on one core, in docs/measured.md: behind plain training
-at its rate, level at twice the rate, better at the last exits at four times the rate.
+at its rate, level at twice the rate; equal to the multipliers, and undone to plain training.
 
 It prints each exit's test accuracy and how far a step moves the stages' kernels (‖Δw‖/‖w‖), and
 draws both by epoch.
