@@ -39,10 +39,13 @@ from tf_adaptive.training.phase_2_checks import (
     largest_stable_rate,
 )
 from tf_adaptive.training.recipes import published_phase_2_recipe
+from tf_adaptive.training.strategy import check_batch_size
 
 from .flags import second_run
+from .flags import strategy as strategy_flags
 
 flags.adopt_module_key_flags(second_run)
+flags.adopt_module_key_flags(strategy_flags)
 _RUN_DIR = flags.DEFINE_string("run_dir", None, "finished run of phase I", required=True)
 _COLLABORATION = flags.DEFINE_bool("collaboration", True, "Inline Subnetwork Collaboration")
 _COLLABORATION_PATH = flags.DEFINE_string(
@@ -86,21 +89,25 @@ def main():
         check_whole("augmented_passes", _AUGMENTED_PASSES.value, least=0)
     check_choice("collaboration_path", _COLLABORATION_PATH.value, PATHS)
     second_run.check_flags()
-    if second_run.is_done():
+    devices = strategy_flags.chosen()
+    if second_run.is_done(devices):
         return
-    config, trained = load_finished_run(_RUN_DIR.value)
+    with devices.scope():
+        config, trained = load_finished_run(_RUN_DIR.value)
     check_is_preset(trained, config)
     recipe = published_phase_2_recipe(config["preset"])
     program.fill_unset(**{name: recipe[name] for name in ("epochs", "batch_size", "temperature")})
+    check_batch_size(second_run.BATCH_SIZE.value, devices.replicas)
     dataset = second_run.data_of(config)
     # Now, so that a flag it refuses costs nobody the features.
     _descent(dataset, recipe).learning_rate_schedule()
 
     keras.utils.set_random_seed(second_run.SEED.value)
-    model, backbone, heads, teacher = phase_2_networks(
-        trained,
-        collaboration_path=_COLLABORATION_PATH.value if _COLLABORATION.value else None,
-    )
+    with devices.scope():
+        model, backbone, heads, teacher = phase_2_networks(
+            trained,
+            collaboration_path=_COLLABORATION_PATH.value if _COLLABORATION.value else None,
+        )
     features = frozen_features(
         backbone,
         dataset,
@@ -112,15 +119,22 @@ def main():
     answers = logits_collector(heads)
     before, labels = answers(features.batches("validation", FEATURE_BATCH_SIZE))
     _choose_unset(features, trained, before, labels, recipe["alpha"])
-    step = phase_2_step(
-        heads,
-        teacher if _DISTILLATION.value else None,
-        _descent(dataset, recipe),
-        alpha=_ALPHA.value,
-        temperature=_TEMPERATURE.value,
-    )
+    with devices.scope():
+        step = phase_2_step(
+            heads,
+            teacher if _DISTILLATION.value else None,
+            _descent(dataset, recipe),
+            alpha=_ALPHA.value,
+            temperature=_TEMPERATURE.value,
+        )
     second_run.train_to_end(
-        step, features, model, epochs=_EPOCHS.value, config=config, dataset=dataset
+        step,
+        features,
+        model,
+        devices=devices,
+        epochs=_EPOCHS.value,
+        config=config,
+        dataset=dataset,
     )
     after, _ = answers(features.batches("validation", FEATURE_BATCH_SIZE))
     _warn_of_exits_made_worse(before, after, labels)

@@ -29,8 +29,8 @@ from tf_adaptive.programs import program
 from tf_adaptive.routing.branches import check_resolutions
 from tf_adaptive.routing.costs import branch_costs
 from tf_adaptive.routing.losses import check_target_gflops
-from tf_adaptive.runs.directory import check_resumed_run, finish_run, load_finished_run, start_run
-from tf_adaptive.runs.evaluate import report_if_finished, report_run
+from tf_adaptive.runs.directory import finish_run, load_finished_run, open_run
+from tf_adaptive.runs.evaluate import report_run
 from tf_adaptive.training.drnet_phases import (
     classifier_step,
     load_classifier_phase,
@@ -41,11 +41,13 @@ from tf_adaptive.training.loop import check_training, train
 from tf_adaptive.training.progress import TerminalProgress
 
 from .flags import pruning as pruning_flags
+from .flags import strategy as strategy_flags
 from .flags import training as training_flags
 from .flags.resumed import MAY_DIFFER
 
 flags.adopt_module_key_flags(training_flags)
 flags.adopt_module_key_flags(pruning_flags)
+flags.adopt_module_key_flags(strategy_flags)
 _PRESET = flags.DEFINE_string("preset", None, "configuration, such as drnet_resnet50")
 _RESOLUTIONS = flags.DEFINE_list("resolutions", None, "candidates, falling; the preset's if unset")
 _DATASET = flags.DEFINE_string(
@@ -101,15 +103,18 @@ def main():
     resolutions = _check_flags()
     dtype = training_flags.layers_dtype()
     run_dir = pathlib.Path(_RUN_DIR.value)
-    if report_if_finished(run_dir, resume=training_flags.RESUME.value):
+    devices = strategy_flags.chosen()
+    if strategy_flags.is_done(devices, run_dir, resume=training_flags.RESUME.value):
         return
     dataset = _load_images(resolutions)
     keras.utils.set_random_seed(_SEED.value)
-    model = _build(dataset, resolutions, dtype)
+    with devices.scope():
+        model = _build(dataset, resolutions, dtype)
     costs = branch_costs(model)
     _check_target(costs)
     _check_trainings(dataset)
-    stage_1, stage_2 = _steps(model, costs, dataset)
+    with devices.scope():
+        stage_1, stage_2 = _steps(model, costs, dataset)
 
     config = program.flag_values() | dataset.description()
     classifier = None
@@ -117,19 +122,20 @@ def main():
         classifier = load_classifier_phase(
             _STAGE_1_FROM.value, resolutions=resolutions, config=config
         )
-    if training_flags.RESUME.value:
-        check_resumed_run(run_dir, config, may_differ=_MAY_DIFFER)
-    else:
-        start_run(run_dir, config)
+    if devices.is_chief:
+        open_run(run_dir, config, resume=training_flags.RESUME.value, may_differ=_MAY_DIFFER)
     if classifier is None:
-        classifier = _trained_classifier(stage_1, model, dataset, run_dir / "stage_1", config)
+        classifier = _trained_classifier(
+            stage_1, model, dataset, run_dir / "stage_1", config, devices
+        )
     take_classifier(model, classifier)
     print("Stage 2: the predictor, and each image at its own resolution", flush=True)
-    _train(stage_2, dataset, run_dir / "stage_2", _STAGE_2_EPOCHS.value, config)
+    _train(stage_2, dataset, run_dir / "stage_2", _STAGE_2_EPOCHS.value, config, devices)
+    strategy_flags.leave_to_chief(devices)
 
     # The run's model is a float32 one whatever it was trained in: it is what is measured.
     trained = _build(dataset, resolutions, "float32")
-    trained.set_weights(model.get_weights())
+    trained.set_weights([weight.numpy() for weight in model.weights])
     finish_run(run_dir, trained)
     report_run(run_dir, dataset=dataset)
 
@@ -244,31 +250,34 @@ def _build(dataset, resolutions, dtype):
     )
 
 
-def _trained_classifier(step, model, dataset, directory, config):
+def _trained_classifier(step, model, dataset, directory, config, devices):
     """The network of the first phase, which is trained where it is not yet."""
     if not (directory / "model.keras").exists():
         print("Stage 1: the classifier at all resolutions", flush=True)
-        _train(step, dataset, directory, _STAGE_1_EPOCHS.value, config)
-        finish_run(directory, model)
+        _train(step, dataset, directory, _STAGE_1_EPOCHS.value, config, devices)
+        if devices.is_chief:
+            finish_run(directory, model)
+        step.wait_for_all()
     # Also where it was just trained: a run that goes on later must not differ.
     _, trained = load_finished_run(directory)
     return trained
 
 
-def _train(step, dataset, directory, epochs, config):
-    train(
-        step,
-        dataset,
-        epochs=epochs,
-        batch_size=_BATCH_SIZE.value,
-        seed=_SEED.value,
-        run_dir=directory,
-        config=config,
-        resume=(directory / "config.json").exists(),
-        may_differ=_MAY_DIFFER,
-        checkpoint_seconds=training_flags.CHECKPOINT_SECONDS.value,
-        progress=TerminalProgress(),
-    )
+def _train(step, dataset, directory, epochs, config, devices):
+    with devices.prepared(step):
+        train(
+            step,
+            dataset,
+            epochs=epochs,
+            batch_size=_BATCH_SIZE.value,
+            seed=_SEED.value,
+            run_dir=directory,
+            config=config,
+            resume=(directory / "config.json").exists(),
+            may_differ=_MAY_DIFFER,
+            checkpoint_seconds=training_flags.CHECKPOINT_SECONDS.value,
+            progress=TerminalProgress(),
+        )
 
 
 if __name__ == "__main__":

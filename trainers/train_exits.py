@@ -33,12 +33,11 @@ from tf_adaptive.programs import program
 from tf_adaptive.programs.progress_bar import with_bar
 from tf_adaptive.runs.directory import (
     check_open_run,
-    check_resumed_run,
     finish_run,
     load_finished_run,
-    start_run,
+    open_run,
 )
-from tf_adaptive.runs.evaluate import report_if_finished, report_run
+from tf_adaptive.runs.evaluate import report_run
 from tf_adaptive.training.multi_exit_phases import (
     FEATURE_BATCH_SIZE,
     frozen_features,
@@ -46,15 +45,18 @@ from tf_adaptive.training.multi_exit_phases import (
     phase_2_step,
 )
 from tf_adaptive.training.recipes import recipe_for_images
+from tf_adaptive.training.strategy import check_batch_size
 
 from .flags import backbone as backbone_flags
 from .flags import network_training
+from .flags import strategy as strategy_flags
 from .flags import training as training_flags
 from .flags.resumed import MAY_DIFFER
 
 flags.adopt_module_key_flags(backbone_flags)
 flags.adopt_module_key_flags(network_training)
 flags.adopt_module_key_flags(training_flags)
+flags.adopt_module_key_flags(strategy_flags)
 _MODES = ("frozen", "joint", "backbone_then_joint")
 _EXITS = flags.DEFINE_string(
     "exits", "4", "how many exits, the backbone's own included, or names of layers with commas"
@@ -81,24 +83,34 @@ def main():
     dtype = training_flags.layers_dtype()
     _check_flags()
     run_dir = network_training.RUN_DIR.value
-    if report_if_finished(run_dir, resume=training_flags.RESUME.value):
+    devices = strategy_flags.chosen()
+    if strategy_flags.is_done(devices, run_dir, resume=training_flags.RESUME.value):
         return
-    check_open_run(run_dir, resume=training_flags.RESUME.value)
+    if devices.is_chief:
+        check_open_run(run_dir, resume=training_flags.RESUME.value)
     keras.utils.set_random_seed(network_training.SEED.value)
-    network, dataset = backbone_flags.load_backbone(network_training.DATASET.value)
-    model = attach_exits(network, head=_HEAD.value, **_places())
+    with devices.scope():
+        network, dataset = backbone_flags.load_backbone(network_training.DATASET.value)
+        model = attach_exits(network, head=_HEAD.value, **_places())
     exit_weights = check_exit_weights(program.numbers(_EXIT_WEIGHTS), len(model.outputs))
     if _MODE.value == "frozen":
         program.fill_unset(epochs=_FROZEN_EPOCHS)
     drop_shares = network_training.fill_recipe(recipe_for_images(dataset.image_shape))
     program.fill_unset(backbone_epochs=network_training.EPOCHS.value)
-    config = program.flag_values() | dataset.description()
+    check_batch_size(network_training.BATCH_SIZE.value, devices.replicas)
+    training = {
+        "dataset": dataset,
+        "drop_shares": drop_shares,
+        "devices": devices,
+        "config": program.flag_values() | dataset.description(),
+    }
     if _MODE.value == "frozen":
-        _train_frozen(model, dataset, drop_shares, config)
+        _train_frozen(model, **training)
     elif _MODE.value == "joint":
-        _train_joint(model, dataset, drop_shares, config, run_dir, dtype, exit_weights)
+        _train_joint(model, run_dir, dtype, exit_weights, **training)
     else:
-        _train_backbone_first(network, model, dataset, drop_shares, config, dtype, exit_weights)
+        _train_backbone_first(network, model, dtype, exit_weights, **training)
+    strategy_flags.leave_to_chief(devices)
     finish_run(run_dir, model)
     report_run(run_dir, dataset=dataset)
 
@@ -144,9 +156,10 @@ def _print_exits(model):
         print(f"{cost.exit:>4} {cost.macs / 1e6:>9.2f} {cost.state_bytes / 1e3:>13.1f}  {reads}")
 
 
-def _train_frozen(model, dataset, drop_shares, config):
+def _train_frozen(model, *, dataset, drop_shares, devices, config):
     run_dir = network_training.RUN_DIR.value
-    backbone, heads, teacher = split_frozen(model)
+    with devices.scope():
+        backbone, heads, teacher = split_frozen(model)
 
     features = frozen_features(
         backbone,
@@ -159,17 +172,19 @@ def _train_frozen(model, dataset, drop_shares, config):
     _check_knows_classes(features, dataset)
     _print_exits(model)
     epochs = network_training.EPOCHS.value
-    step = phase_2_step(
-        heads,
-        teacher if _ALPHA.value < 1 else None,
-        network_training.descent(dataset, drop_shares, epochs=epochs),
-        alpha=_ALPHA.value,
-        temperature=_TEMPERATURE.value,
-    )
+    with devices.scope():
+        step = phase_2_step(
+            heads,
+            teacher if _ALPHA.value < 1 else None,
+            network_training.descent(dataset, drop_shares, epochs=epochs),
+            alpha=_ALPHA.value,
+            temperature=_TEMPERATURE.value,
+        )
     network_training.train_in(
         run_dir,
         step,
         features,
+        devices=devices,
         epochs=epochs,
         config=config,
         resume=training_flags.RESUME.value,
@@ -194,19 +209,31 @@ def _check_knows_classes(features, dataset):
 
 
 def _train_joint(
-    model, dataset, drop_shares, config, directory, dtype, exit_weights, *, resume=None
+    model,
+    directory,
+    dtype,
+    exit_weights,
+    *,
+    dataset,
+    drop_shares,
+    devices,
+    config,
+    resume=None,
 ):
-    trained = model if dtype is None else with_dtype(model, dtype)
     _print_exits(model)
     epochs = network_training.EPOCHS.value
-    network_training.train_in(
-        directory,
-        phase_1_step(
+    with devices.scope():
+        trained = model if dtype is None else with_dtype(model, dtype)
+        step = phase_1_step(
             trained,
             network_training.descent(dataset, drop_shares, epochs=epochs),
             exit_weights=exit_weights,
-        ),
+        )
+    network_training.train_in(
+        directory,
+        step,
         dataset,
+        devices=devices,
         epochs=epochs,
         config=config,
         resume=training_flags.RESUME.value if resume is None else resume,
@@ -216,32 +243,47 @@ def _train_joint(
         copy_weights(trained, model)
 
 
-def _train_backbone_first(network, model, dataset, drop_shares, config, dtype, exit_weights):
+def _train_backbone_first(
+    network, model, dtype, exit_weights, *, dataset, drop_shares, devices, config
+):
     run_dir = pathlib.Path(network_training.RUN_DIR.value)
-    if training_flags.RESUME.value:
-        check_resumed_run(run_dir, config, may_differ=MAY_DIFFER)
-    else:
-        start_run(run_dir, config)
+    if devices.is_chief:
+        open_run(run_dir, config, resume=training_flags.RESUME.value, may_differ=MAY_DIFFER)
     first, second = run_dir / "backbone", run_dir / "joint"
     if not (first / "model.keras").exists():
         print("The backbone alone", flush=True)
-        trained = network if dtype is None else with_dtype(network, dtype)
         epochs = _BACKBONE_EPOCHS.value
+        with devices.scope():
+            trained = network if dtype is None else with_dtype(network, dtype)
+            descent = network_training.descent(dataset, drop_shares, epochs=epochs)
+            step = phase_1_step(trained, descent)
         network_training.train_in(
             first,
-            phase_1_step(trained, network_training.descent(dataset, drop_shares, epochs=epochs)),
+            step,
             dataset,
+            devices=devices,
             epochs=epochs,
             config=config,
             resume=(first / "config.json").exists(),
         )
-        finish_run(first, trained)
+        if devices.is_chief:
+            finish_run(first, trained)
+        step.wait_for_all()
     # Also where it was just trained: a run that goes on later must not differ.
     _, trained = load_finished_run(first)
     copy_weights(trained, network)
     print("All exits together", flush=True)
-    resume = (second / "config.json").exists()
-    _train_joint(model, dataset, drop_shares, config, second, dtype, exit_weights, resume=resume)
+    _train_joint(
+        model,
+        second,
+        dtype,
+        exit_weights,
+        dataset=dataset,
+        drop_shares=drop_shares,
+        devices=devices,
+        config=config,
+        resume=(second / "config.json").exists(),
+    )
 
 
 def _existing_folder(path):

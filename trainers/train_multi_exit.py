@@ -24,7 +24,7 @@ from tf_adaptive.models.from_preset import build_network
 from tf_adaptive.programs import program
 from tf_adaptive.runs.checks import take_weights
 from tf_adaptive.runs.directory import finish_run, load_finished_run
-from tf_adaptive.runs.evaluate import report_if_finished, report_run
+from tf_adaptive.runs.evaluate import report_run
 from tf_adaptive.training.multi_exit_phases import (
     check_teacher_momentum,
     kernels_by_stage,
@@ -109,24 +109,25 @@ def main():
     network_training.check_flags()
     pruning_flags.check_flags()
     run_dir = network_training.RUN_DIR.value
-    if report_if_finished(run_dir, resume=training_flags.RESUME.value):
+    devices = strategy_flags.chosen()
+    if strategy_flags.is_done(devices, run_dir, resume=training_flags.RESUME.value):
         return
-    strategy = strategy_flags.chosen()
     dataset = training_flags.data_of(network_training.DATASET.value)
     keras.utils.set_random_seed(network_training.SEED.value)
     epochs = network_training.EPOCHS.value
-    with strategy.scope():
+    with devices.scope():
         model = _build(dataset, dtype=dtype)
         step = _step(model, network_training.descent(dataset, drop_shares, epochs=epochs))
-    with strategy_flags.prepared(model):
-        network_training.train_in(
-            run_dir,
-            step,
-            dataset,
-            epochs=epochs,
-            config=program.flag_values() | dataset.description(),
-            resume=training_flags.RESUME.value,
-        )
+    network_training.train_in(
+        run_dir,
+        step,
+        dataset,
+        devices=devices,
+        epochs=epochs,
+        config=program.flag_values() | dataset.description(),
+        resume=training_flags.RESUME.value,
+    )
+    strategy_flags.leave_to_chief(devices)
     # The run's model is a float32 one whatever it was trained in: its exits are what is measured.
     trained = _build(dataset, dtype="float32")
     trained.set_weights([variable.numpy() for variable in model.variables])

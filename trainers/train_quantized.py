@@ -21,8 +21,10 @@ from tf_adaptive.runs.checks import load_run_with_exits
 from tf_adaptive.training.multi_exit_phases import phase_1_step
 
 from .flags import second_run
+from .flags import strategy as strategy_flags
 
 flags.adopt_module_key_flags(second_run)
+flags.adopt_module_key_flags(strategy_flags)
 _RUN_DIR = flags.DEFINE_string("run_dir", None, "finished run in float32", required=True)
 _CALIBRATION_IMAGES = flags.DEFINE_integer(
     "calibration_images", 1000, "training images to measure the ranges on"
@@ -37,7 +39,8 @@ def main():
     check_whole("calibration_images", _CALIBRATION_IMAGES.value, least=1)
     program.fill_unset(batch_size=64)
     second_run.check_flags()
-    if second_run.is_done():
+    devices = strategy_flags.chosen()
+    if second_run.is_done(devices):
         return
     config, trained = load_run_with_exits(_RUN_DIR.value)
     if config.get("prune_to") is not None:
@@ -57,11 +60,19 @@ def main():
     # Made and dropped, so that a flag it refuses costs nobody the ranges.
     descent.optimizer()
     keras.utils.set_random_seed(second_run.SEED.value)
-    model = with_quantization(trained, read_calibration_images(dataset, _CALIBRATION_IMAGES.value))
-    exit_weights = check_exit_weights(config.get("exit_weights"), len(model.outputs))
-    step = phase_1_step(model, descent, exit_weights=exit_weights)
+    images = read_calibration_images(dataset, _CALIBRATION_IMAGES.value)
+    with devices.scope():
+        model = with_quantization(trained, images)
+        exit_weights = check_exit_weights(config.get("exit_weights"), len(model.outputs))
+        step = phase_1_step(model, descent, exit_weights=exit_weights)
     second_run.train_to_end(
-        step, dataset, model, epochs=_EPOCHS.value, config=config, dataset=dataset
+        step,
+        dataset,
+        model,
+        devices=devices,
+        epochs=_EPOCHS.value,
+        config=config,
+        dataset=dataset,
     )
 
 

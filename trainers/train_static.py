@@ -16,7 +16,7 @@ from absl import flags
 from tf_adaptive.graph.precision import copy_weights, with_dtype
 from tf_adaptive.programs import program
 from tf_adaptive.runs.directory import finish_run
-from tf_adaptive.runs.evaluate import report_if_finished, report_run
+from tf_adaptive.runs.evaluate import report_run
 from tf_adaptive.training.multi_exit_phases import phase_1_step
 from tf_adaptive.training.recipes import recipe_for_images
 
@@ -38,11 +38,11 @@ def main():
     network_training.check_flags()
     pruning_flags.check_flags()
     run_dir = network_training.RUN_DIR.value
-    if report_if_finished(run_dir, resume=training_flags.RESUME.value):
+    devices = strategy_flags.chosen()
+    if strategy_flags.is_done(devices, run_dir, resume=training_flags.RESUME.value):
         return
-    strategy = strategy_flags.chosen()
     keras.utils.set_random_seed(network_training.SEED.value)
-    with strategy.scope():
+    with devices.scope():
         network, dataset = backbone_flags.load_backbone(network_training.DATASET.value)
         drop_shares = network_training.fill_recipe(recipe_for_images(dataset.image_shape))
         epochs = network_training.EPOCHS.value
@@ -53,15 +53,16 @@ def main():
             descent,
             pruning=pruning_flags.pruning_of(model, steps=descent.steps),
         )
-    with strategy_flags.prepared(model):
-        network_training.train_in(
-            run_dir,
-            step,
-            dataset,
-            epochs=epochs,
-            config=program.flag_values() | dataset.description(),
-            resume=training_flags.RESUME.value,
-        )
+    network_training.train_in(
+        run_dir,
+        step,
+        dataset,
+        devices=devices,
+        epochs=epochs,
+        config=program.flag_values() | dataset.description(),
+        resume=training_flags.RESUME.value,
+    )
+    strategy_flags.leave_to_chief(devices)
     # The run's model is a float32 one whatever it was trained in: it is what is measured.
     if model is not network:
         copy_weights(model, network)

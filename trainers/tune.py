@@ -29,7 +29,8 @@ from tf_adaptive.errors import InputError, check_choice, check_whole
 from tf_adaptive.files import replaced_whole
 from tf_adaptive.programs import program
 from tf_adaptive.programs.flag_file import write_flag_file
-from tf_adaptive.runs.directory import check_resumed_run, read_config, start_run
+from tf_adaptive.runs.directory import open_run, read_config
+from tf_adaptive.training.strategy import check_batch_size
 from tf_adaptive.tuning.search_report import write_search_report
 from tf_adaptive.tuning.trials import FINISHED, Trials, best_trial
 
@@ -37,13 +38,17 @@ from .flags import drnet_search as drnet_flags
 from .flags import multi_exit_search as multi_exit_flags
 from .flags import network as network_flags
 from .flags import search as search_flags
+from .flags import strategy as strategy_flags
 from .flags import training as training_flags
 from .flags.resumed import MAY_DIFFER
 from .searches.drnet import DRNetSearch
 from .searches.multi_exit import MultiExitSearch
 
 _FLAGS_OF_TUNER = {"drnet": drnet_flags, "multi_exit": multi_exit_flags}
-for _module in (network_flags, training_flags, search_flags, *_FLAGS_OF_TUNER.values()):
+for _module in (
+    *(network_flags, training_flags, strategy_flags, search_flags),
+    *_FLAGS_OF_TUNER.values(),
+):
     flags.adopt_module_key_flags(_module)
 _TUNER = flags.DEFINE_string("tuner", "drnet", "what is trained: drnet or multi_exit")
 _SEARCH = flags.DEFINE_string("search", "bayesian", "bayesian, hyperband or random")
@@ -64,7 +69,8 @@ def main():
     _check_flags()
     if _SEARCH.value != "hyperband":
         program.fill_unset(trials=10)
-    settings, setup = _setup()
+    devices = strategy_flags.chosen(several_processes=False)
+    settings, setup = _setup(devices)
     method = {
         "method": _SEARCH.value,
         "count": _TRIALS.value,
@@ -72,6 +78,7 @@ def main():
         "seed": settings.seed,
     }
     check_search(setup.space, **method)
+    check_batch_size(settings.batch_size, devices.replicas)
 
     run_dir = pathlib.Path(search_flags.RUN_DIR.value)
     _open(run_dir, settings.config)
@@ -96,12 +103,12 @@ def _check_flags():
             check_whole(flag.name, flag.value, least=1)
 
 
-def _setup():
+def _setup(devices):
     """The settings that the flags ask for, and the search that has them."""
     if _TUNER.value == "drnet":
-        settings = drnet_flags.drnet_settings()
+        settings = drnet_flags.drnet_settings(devices)
         return settings, DRNetSearch(settings)
-    settings = multi_exit_flags.multi_exit_settings()
+    settings = multi_exit_flags.multi_exit_settings(devices)
     return settings, MultiExitSearch(settings)
 
 
@@ -134,15 +141,13 @@ def _refuse_flags_of_other_tuners():
 
 def _open(run_dir, config):
     """Makes the search's directory, or checks that it is the one to continue."""
-    if not training_flags.RESUME.value:
-        start_run(run_dir, config)
-        return
-    if "tuner" not in read_config(run_dir):
+    resume = training_flags.RESUME.value
+    if resume and "tuner" not in read_config(run_dir):
         raise InputError(
             f"`run_dir` must be the directory of a search to resume. Received: {run_dir}, which "
             "holds a training."
         )
-    check_resumed_run(run_dir, config, may_differ=MAY_DIFFER)
+    open_run(run_dir, config, resume=resume, may_differ=MAY_DIFFER)
 
 
 def _write(run_dir, trials, setup):

@@ -247,3 +247,9 @@ def test_folders(tmp_path):
     path = unreadable / "dog" / "3.png"
     path.write_bytes(path.read_bytes()[:30])
     assert f"could not be decoded; mend or remove it: {path}" in line(unreadable)
+
+
+def test_bfloat16_where_it_is_slower(tmp_path):
+    flags = (*TRAINING, "--precision", "bfloat16", "--run_dir", tmp_path / "run")
+    line = refused(tmp_path, TRAIN, *flags, environment={"ONEDNN_MAX_CPU_ISA": "AVX2"})
+    assert "a processor without AVX512_BF16 or AMX" in line

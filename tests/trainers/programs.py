@@ -41,17 +41,18 @@ class Finished:
     stderr: str
 
 
-def run_program(name, *arguments, file_bytes=None):
+def run_program(name, *arguments, file_bytes=None, environment=None):
     """Runs `python -m NAME ARGUMENTS` to its end; no file may become larger than `file_bytes`."""
-    with started(name, arguments, file_bytes=file_bytes) as (process, outputs):
+    settings = {"file_bytes": file_bytes, "environment": environment}
+    with started(name, arguments, **settings) as (process, outputs):
         process.join()
         return Finished(process.exitcode, *(output.read_text() for output in outputs))
 
 
-def refused(directory, name, *arguments):
+def refused(directory, name, *arguments, environment=None):
     """The line that a program gives up with, after checking how it did."""
     before = files(directory)
-    finished = run_program(name, *arguments)
+    finished = run_program(name, *arguments, environment=environment)
     assert finished.status == 2, finished.stderr
     assert finished.stdout == ""
     assert files(directory) == before
@@ -102,18 +103,23 @@ def files(directory):
 
 
 @contextlib.contextmanager
-def started(name, arguments, *, file_bytes=None):
-    """A process that runs a program, and the files that its standard output and error go to."""
+def started(name, arguments, *, file_bytes=None, environment=None):
+    """A process that runs a program, and the files that its standard output and error go to.
+
+    `environment` is a dictionary of what its environment has besides.
+    """
     with tempfile.TemporaryDirectory() as directory:
         outputs = [pathlib.Path(directory, stream) for stream in ("stdout", "stderr")]
         process = _PROCESSES.Process(
-            target=_run, args=(name, list(map(str, arguments)), outputs, file_bytes)
+            target=_run,
+            args=(name, list(map(str, arguments)), outputs, file_bytes, environment or {}),
         )
         process.start()
         yield process, outputs
 
 
-def _run(name, arguments, outputs, file_bytes):
+def _run(name, arguments, outputs, file_bytes, environment):
+    os.environ.update(environment)
     if file_bytes is not None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (file_bytes, file_bytes))
     for descriptor, output in enumerate(outputs, start=1):

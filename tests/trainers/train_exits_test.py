@@ -128,7 +128,9 @@ def test_killed_run_of_two_phases_continues_bit_for_bit(tmp_path, two_phase_run,
 def test_training_in_bfloat16_is_measured_in_float32(tmp_path):
     run_dir = tmp_path / "run"
     finished = run_program(
-        TRAIN, *BUILT, "--mode", "joint", "--precision", "bfloat16", "--run_dir", run_dir
+        TRAIN,
+        *(*BUILT, "--mode", "joint", "--precision", "bfloat16", "--precision_anyway"),
+        *("--run_dir", run_dir),
     )
     assert (finished.status, finished.stderr) == (0, "")
     _, model = load_finished_run(run_dir)

@@ -89,6 +89,7 @@ def test_a_run_is_the_backbone_of_another_in_bfloat16(tmp_path, static_run):
         TRAIN,
         *arguments,
         *("--epochs", "1", "--learning_rate", "1e-3", "--precision", "bfloat16"),
+        "--precision_anyway",
         *("--run_dir", run_dir),
     )
     assert finished.status == 0, finished.stderr

@@ -33,7 +33,7 @@ def tiny_dataset():
     )
 
 
-def tiny_model(width=4, dtype="float32"):
+def tiny_model(width=4, dtype="float32", dropout=0.2):
     """Two exits; with batch norm's statistics and dropout's random state, both to be restored."""
     images = keras.Input((8, 8, 1))
     logits = []
@@ -43,7 +43,7 @@ def tiny_model(width=4, dtype="float32"):
         features = keras.layers.BatchNormalization(dtype=dtype)(features)
         features = keras.layers.ReLU(dtype=dtype)(features)
         pooled = keras.layers.GlobalAveragePooling2D(dtype=dtype)(features)
-        pooled = keras.layers.Dropout(0.2, dtype=dtype)(pooled)
+        pooled = keras.layers.Dropout(dropout, dtype=dtype)(pooled)
         logits.append(keras.layers.Dense(CLASSES, dtype="float32")(pooled))
     return keras.Model(images, logits)
 

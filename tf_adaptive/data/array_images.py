@@ -6,6 +6,7 @@ import tensorflow as tf
 from tf_adaptive.data.augmentation import random_shift_and_flip
 from tf_adaptive.data.image_dataset import ImageDataset
 from tf_adaptive.data.splits import split_training
+from tf_adaptive.parts import WHOLE, positions_of_part, rows_of_part
 
 
 class ArrayImages:
@@ -31,7 +32,9 @@ class ArrayImages:
     def __len__(self):
         return len(self.labels)
 
-    def shuffled_batches(self, batch_size, *, order_seed, augmentation_seed, first_batch):
+    def shuffled_batches(
+        self, batch_size, *, order_seed, augmentation_seed, first_batch, part=WHOLE
+    ):
         order = np.random.default_rng(order_seed).permutation(len(self))
 
         def augment(batch, positions):
@@ -41,7 +44,9 @@ class ArrayImages:
                 padding=self.padding,
                 flip=self.flip,
             )
-            return images, tf.gather(self.labels, positions)
+            # Drawn for the whole batch, of which a worker sees its rows.
+            first, last = rows_of_part(tf.size(positions), part)
+            return images[first:last], tf.gather(self.labels, positions[first:last])
 
         return (
             tf.data.Dataset.from_tensor_slices(order[first_batch * batch_size :])
@@ -50,8 +55,16 @@ class ArrayImages:
             .map(augment, num_parallel_calls=tf.data.AUTOTUNE)
         )
 
-    def batches(self, batch_size):
-        return tf.data.Dataset.from_tensor_slices((self.images, self.labels)).batch(batch_size)
+    def batches(self, batch_size, part=WHOLE):
+        positions = positions_of_part(len(self), batch_size, first_batch=0, part=part)
+        return (
+            tf.data.Dataset.from_tensor_slices(positions)
+            .batch(batch_size // part[1])
+            .map(
+                lambda own: (tf.gather(self.images, own), tf.gather(self.labels, own)),
+                num_parallel_calls=tf.data.AUTOTUNE,
+            )
+        )
 
     def pictures(self, indices):
         return list(tf.gather(self.images, indices).numpy())

@@ -4,6 +4,7 @@ import tensorflow as tf
 
 from tf_adaptive.data.augmentation import random_resized_crop, resized_center_crop
 from tf_adaptive.data.decoding import AS_SEEN, decode
+from tf_adaptive.parts import WHOLE, positions_of_part
 
 DEFAULT_IMAGE_SIZE = 224
 
@@ -16,8 +17,8 @@ class EncodedImages:
     """One split of images that do not fit in memory, or differ in size.
 
     A subclass says how to read: `__len__` and two methods that give a `tf.data.Dataset` of
-    `(encoded image, label)`: `_read_shuffled(order_seed, first)` from position `first` of
-    that order on, and `_read(indices)` for sorted positions of the fixed order.
+    `(encoded image, label)`: `_read_shuffled(order_seed, positions)` for ascending positions of
+    that order, and `_read(indices)` for sorted positions of the fixed order.
 
     Args:
         image_size: height and width of the images in a batch.
@@ -31,8 +32,10 @@ class EncodedImages:
         self.image_shape = (image_size, image_size, channels)
         self.picture_reading = picture_reading
 
-    def shuffled_batches(self, batch_size, *, order_seed, augmentation_seed, first_batch):
-        first = first_batch * batch_size
+    def shuffled_batches(
+        self, batch_size, *, order_seed, augmentation_seed, first_batch, part=WHOLE
+    ):
+        positions = positions_of_part(len(self), batch_size, first_batch=first_batch, part=part)
 
         def augment(position, example):
             encoded, label = example
@@ -41,14 +44,17 @@ class EncodedImages:
             return self._checked(image, label)
 
         return (
-            self._read_shuffled(order_seed, first)
-            .enumerate(first)
+            tf.data.Dataset.zip(
+                tf.data.Dataset.from_tensor_slices(positions),
+                self._read_shuffled(order_seed, positions),
+            )
             .map(augment, num_parallel_calls=tf.data.AUTOTUNE)
-            .batch(batch_size)
+            .batch(batch_size // part[1])
         )
 
-    def batches(self, batch_size):
-        return self._evaluated(range(len(self))).batch(batch_size)
+    def batches(self, batch_size, part=WHOLE):
+        positions = positions_of_part(len(self), batch_size, first_batch=0, part=part)
+        return self._evaluated(positions).batch(batch_size // part[1])
 
     def pictures(self, indices):
         wanted = sorted(set(indices))

@@ -8,6 +8,7 @@ from tf_adaptive.data.image_dataset import ImageDataset
 from tf_adaptive.data.splits import split_training
 from tf_adaptive.data.tfds_source import prepared_builder, read_arrays
 from tf_adaptive.errors import check_whole
+from tf_adaptive.parts import WHOLE, positions_of_part, rows_of_part
 
 _DEFAULT_IMAGE_SIZE = 96
 _OBJECT_SIZE = 28  # pixels of a Fashion-MNIST image's side
@@ -101,7 +102,9 @@ class ScaledImages:
     def __len__(self):
         return len(self.positions)
 
-    def shuffled_batches(self, batch_size, *, order_seed, augmentation_seed, first_batch):
+    def shuffled_batches(
+        self, batch_size, *, order_seed, augmentation_seed, first_batch, part=WHOLE
+    ):
         order = np.random.default_rng(order_seed).permutation(self.positions.numpy())
 
         def augment(batch, positions):
@@ -113,7 +116,9 @@ class ScaledImages:
             )
             images = self._compose(positions, tf.gather(self.positions, drawn))
             images = random_shift_and_flip(images, flip_seed, padding=0, flip=True)
-            return images, self._labels(positions)
+            # Drawn for the whole batch, of which a worker sees its rows.
+            first, last = rows_of_part(tf.size(positions), part)
+            return images[first:last], self._labels(positions[first:last])
 
         return (
             tf.data.Dataset.from_tensor_slices(order[first_batch * batch_size :])
@@ -122,10 +127,11 @@ class ScaledImages:
             .map(augment, num_parallel_calls=tf.data.AUTOTUNE)
         )
 
-    def batches(self, batch_size):
+    def batches(self, batch_size, part=WHOLE):
+        own = positions_of_part(len(self), batch_size, first_batch=0, part=part)
         return (
-            tf.data.Dataset.from_tensor_slices(self.positions)
-            .batch(batch_size)
+            tf.data.Dataset.from_tensor_slices(tf.gather(self.positions, own))
+            .batch(batch_size // part[1])
             .map(
                 lambda positions: (self._compose(positions, positions), self._labels(positions)),
                 num_parallel_calls=tf.data.AUTOTUNE,

@@ -45,8 +45,8 @@ class FolderImages(EncodedImages):
     def __len__(self):
         return len(self.paths)
 
-    def _read_shuffled(self, order_seed, first):
-        return self._read(np.random.default_rng(order_seed).permutation(len(self))[first:])
+    def _read_shuffled(self, order_seed, positions):
+        return self._read(np.random.default_rng(order_seed).permutation(len(self))[positions])
 
     def _read(self, indices):
         indices = np.asarray(indices, np.int64)

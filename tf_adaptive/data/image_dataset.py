@@ -8,6 +8,7 @@ import tensorflow as tf
 from tf_adaptive.data.decoding import AS_SEEN
 from tf_adaptive.errors import InputError, check_choice, check_whole
 from tf_adaptive.images import normalized
+from tf_adaptive.parts import WHOLE
 
 
 class ImageDataset:
@@ -107,7 +108,7 @@ class ImageDataset:
             raise InputError(f"`std` must be above 0. Received: std={std}.")
         return seen
 
-    def training_batches(self, batch_size, *, epoch, seed, first_batch=0):
+    def training_batches(self, batch_size, *, epoch, seed, first_batch=0, part=WHOLE):
         """Shuffled, augmented, normalised batches of one pass over the training images.
 
         The same `(seed, epoch)` gives the same bits each time, and the batches from
@@ -118,6 +119,8 @@ class ImageDataset:
             epoch: which pass, from 0.
             seed: what order and augmentation are drawn from, from 0.
             first_batch: number of batches to leave out at the start.
+            part: `(index, count)` of a worker that sees its rows of every batch alone, as
+                `rows_of_part` has them; `batch_size` must be a multiple of the count.
 
         Returns:
             A `tf.data.Dataset` of `(images, labels)`: float32
@@ -136,6 +139,7 @@ class ImageDataset:
             order_seed=int(draws[0]),
             augmentation_seed=tf.constant(draws[1:].astype(np.int32)),
             first_batch=first_batch,
+            part=part,
         )
         return self._normalized(batches)
 
@@ -143,12 +147,13 @@ class ImageDataset:
         """Batches in a pass over the training images, the last one of what is left included."""
         return -(-self.sizes["train"] // batch_size)
 
-    def batches(self, split, batch_size):
+    def batches(self, split, batch_size, part=WHOLE):
         """Normalised batches of one split in a fixed order, for evaluation.
 
         Args:
             split: "train", "validation", "calibration" or "test".
             batch_size: images in a batch; the last batch holds what is left.
+            part: see `training_batches`.
 
         Returns:
             A `tf.data.Dataset` of `(images, labels)`, see `training_batches`.
@@ -158,7 +163,7 @@ class ImageDataset:
         """
         check_choice("split", split, self._splits)
         check_whole("batch_size", batch_size, least=1)
-        return self._normalized(self._splits[split].batches(batch_size))
+        return self._normalized(self._splits[split].batches(batch_size, part))
 
     def pictures(self, split, indices):
         """Images as evaluation sees them, but not normalised: for people to look at.

@@ -78,24 +78,17 @@ class TfdsImages(EncodedImages):
     def __len__(self):
         return self.size
 
-    def _read_shuffled(self, order_seed, first):
-        # Skipped before decoding, which is nearly all of the work.
-        return (
-            self._examples(shuffle_files=True, order_seed=order_seed)
-            .shuffle(_SHUFFLE_BUFFER, seed=order_seed, reshuffle_each_iteration=False)
-            .skip(first)
+    def _read_shuffled(self, order_seed, positions):
+        # Left out before decoding, which is nearly all of the work.
+        return _only(
+            self._examples(shuffle_files=True, order_seed=order_seed).shuffle(
+                _SHUFFLE_BUFFER, seed=order_seed, reshuffle_each_iteration=False
+            ),
+            positions,
         )
 
     def _read(self, indices):
-        wanted = np.zeros(max(indices, default=-1) + 1, bool)
-        wanted[list(indices)] = True
-        examples = self._examples(shuffle_files=False, order_seed=None)
-        return (
-            examples.take(len(wanted))
-            .enumerate()
-            .filter(lambda position, _: tf.gather(wanted, position))
-            .map(lambda _, example: example)
-        )
+        return _only(self._examples(shuffle_files=False, order_seed=None), indices)
 
     def _examples(self, *, shuffle_files, order_seed):
         options = tf.data.Options()
@@ -114,6 +107,24 @@ class TfdsImages(EncodedImages):
             ),
         )
         return examples.map(lambda example: (example["image"], example["label"]))
+
+
+def _only(examples, positions):
+    """Those at ascending positions of a `tf.data.Dataset`."""
+    positions = np.asarray(positions, np.int64)
+    if not len(positions):
+        return examples.take(0)
+    first, last = positions[0], positions[-1]
+    between = examples.skip(first).take(last - first + 1)
+    if len(positions) == last - first + 1:
+        return between
+    wanted = np.zeros(last - first + 1, bool)
+    wanted[positions - first] = True
+    return (
+        between.enumerate()
+        .filter(lambda place, _: tf.gather(wanted, place))
+        .map(lambda _, example: example)
+    )
 
 
 def load_tfds(

@@ -62,3 +62,12 @@ def set_order(model, place):
     # Past the tracking of attributes, which would make a list sorted later one not to be saved.
     object.__setattr__(model, "_operations", sorted(model.operations, key=place))
     model._layers.sort(key=place)
+
+
+def batch_normalizations(layer):
+    """The batch norms that a layer or a model is or holds, a list."""
+    return [
+        inner
+        for inner in layers_within(layer)
+        if isinstance(inner, keras.layers.BatchNormalization)
+    ]

@@ -3,6 +3,8 @@
 import keras
 import tensorflow as tf
 
+from tf_adaptive.replicas import added, is_divided
+
 
 @keras.saving.register_keras_serializable(package="tf_adaptive")
 class BatchNormalization(keras.layers.BatchNormalization):
@@ -37,8 +39,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
         if not fused:
             return super().call(inputs, training=training, mask=mask)
         use_batch_statistics = bool(training) and self.trainable
-        replicas = tf.distribute.get_strategy().num_replicas_in_sync
-        if use_batch_statistics and self.synchronized and replicas > 1:
+        if use_batch_statistics and self.synchronized and is_divided():
             return self._call_on_replicas(inputs)
         outputs, mean, variance = tf.compat.v1.nn.fused_batch_norm(
             inputs,
@@ -55,16 +56,11 @@ class BatchNormalization(keras.layers.BatchNormalization):
 
     def _call_on_replicas(self, inputs):
         """By the statistics of what all replicas have, as the fused operation does of one's."""
-        context = tf.distribute.get_replica_context()
-
-        def add_up(tensors):
-            return context.all_reduce(tf.distribute.ReduceOp.SUM, tensors)
-
         axes = range(len(inputs.shape) - 1)
         pixels = tf.cast(tf.reduce_prod(tf.shape(inputs)[:-1]), inputs.dtype)
-        total, count = add_up([tf.reduce_sum(inputs, axes), pixels])
+        total, count = added([tf.reduce_sum(inputs, axes), pixels])
         mean = total / count
-        (squares,) = add_up([tf.reduce_sum(tf.square(inputs - mean), axes)])
+        (squares,) = added([tf.reduce_sum(tf.square(inputs - mean), axes)])
         self._follow(mean, squares / tf.maximum(count - 1, 1))
         return tf.nn.batch_normalization(
             inputs, mean, squares / count, self.beta.value, self.gamma.value, self.epsilon

@@ -4,6 +4,7 @@ import keras
 import numpy as np
 
 from tf_adaptive.errors import check_above_0
+from tf_adaptive.replicas import rows_of_batch
 
 
 @keras.saving.register_keras_serializable(package="tf_adaptive")
@@ -43,14 +44,7 @@ class StraightThroughGumbel(keras.layers.Layer):
     def call(self, inputs, training=None):
         scores = keras.ops.log_softmax(inputs, axis=-1)
         if training:
-            uniform = keras.random.uniform(
-                keras.ops.shape(scores),
-                minval=np.finfo("float32").tiny,
-                maxval=1.0,
-                dtype="float32",
-                seed=self.seed_generator,
-            )
-            scores = scores - keras.ops.log(-keras.ops.log(uniform))
+            scores = scores - keras.ops.log(-keras.ops.log(self._uniform(scores)))
         choice = keras.ops.argmax(scores, axis=-1)
         one_hot = keras.ops.one_hot(choice, scores.shape[-1], dtype="float32")
         if not training:
@@ -58,6 +52,19 @@ class StraightThroughGumbel(keras.layers.Layer):
         soft = keras.ops.softmax(scores / self.temperature, axis=-1)
         # The difference is exactly 0 forward.
         return one_hot + (soft - keras.ops.stop_gradient(soft))
+
+    def _uniform(self, scores):
+        """Noise in (0, 1) for each score, an image's the same however many replicas there are."""
+        rows, columns = keras.ops.shape(scores)
+        first, of_batch = rows_of_batch(rows)
+        noise = keras.random.uniform(
+            (of_batch, columns),
+            minval=np.finfo("float32").tiny,
+            maxval=1.0,
+            dtype="float32",
+            seed=self.seed_generator,
+        )
+        return noise[first : first + rows]
 
     def compute_output_shape(self, input_shape):
         return input_shape

@@ -11,6 +11,7 @@ from tf_adaptive.layers import StraightThroughGumbel
 from tf_adaptive.models.inverted_residual import inverted_residual_network
 from tf_adaptive.models.presets import DRNET_PRESETS
 from tf_adaptive.models.resnet import ResNet
+from tf_adaptive.replicas import is_divided
 from tf_adaptive.routing.branches import check_resolutions, resolution_branches
 from tf_adaptive.routing.dispatch import (
     likeliest,
@@ -239,7 +240,9 @@ class DRNet(keras.Model):
         return keras.Model(images, logits, name=f"{self.name}_at_every_resolution")
 
     def _one_hot(self, images, training):
-        preferences = logits_at(self.predictor, images, self.predictor_resolution, training)
+        # On replicas no part of a batch is empty, and batch norms may not add up in a condition.
+        run = logits_of_some if is_divided() else logits_at
+        preferences = run(self.predictor, images, self.predictor_resolution, training)
         return self.choice(preferences, training=training)
 
     def fit(self, *_, **__):

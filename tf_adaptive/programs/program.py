@@ -1,6 +1,7 @@
 """What every program does around its `main`: flags, and errors in one line."""
 
 import gc
+import os
 import re
 import sys
 import warnings
@@ -10,6 +11,8 @@ from absl import app, flags
 from tf_adaptive.errors import InputError
 from tf_adaptive.extras import check_extra
 
+# What TensorFlow says where another of the processes that train together is gone.
+_LOST_WORKER = re.compile("Collective ops|heartbeat|[Cc]oordination service|Connection re|recvmsg")
 # What TensorFlow and HDF5 say in the middle of their own words.
 _MACHINE_REASONS = re.compile(
     "No space left on device|Disk quota exceeded|File too large|Read-only file system|"
@@ -118,6 +121,11 @@ def _machine_reason(error):
         return f"Files must be readable and writable. Received: {error.strerror}{where}"
     # TensorFlow's own errors are imported with it, and not for a program's help.
     is_of_tensorflow = type(error).__module__ == "tensorflow.python.framework.errors_impl"
+    if is_of_tensorflow and "TF_CONFIG" in os.environ and _LOST_WORKER.search(str(error)):
+        return (
+            "All workers of TF_CONFIG must go on to the end. Received: one that stopped or cannot "
+            "be reached; start all of them again, with --resume where there is a checkpoint"
+        )
     if found is None or not (is_of_tensorflow or isinstance(error, OSError)):
         return None
     if found[0].startswith("OOM"):

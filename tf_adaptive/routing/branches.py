@@ -8,7 +8,7 @@ import tensorflow as tf
 from tf_adaptive.errors import InputError, check_whole
 from tf_adaptive.graph.calls import calls_before, is_functional, open_nested, run_calls
 from tf_adaptive.graph.final_activation import exits_as_logits
-from tf_adaptive.graph.keras_internals import layers_within, producer
+from tf_adaptive.graph.keras_internals import batch_normalizations, producer
 from tf_adaptive.layers import ConvUnit
 
 
@@ -46,7 +46,7 @@ def resolution_branches(classifier, resolutions, *, shared_batch_norm=False):
     _check_classifier(classifier)
     opened = open_nested(exits_as_logits(classifier))
     calls = calls_before(opened.outputs)
-    if not any(_batch_normalizations(node.operation) for node in calls):
+    if not any(_batch_norms(node.operation) for node in calls):
         raise InputError(
             "`classifier` must have batch normalisation, as nothing else sets its branches apart. "
             f"Received: {classifier.name!r}, which has none."
@@ -97,7 +97,7 @@ def _branch(model, calls, resolution, shared_batch_norm):
     private = {}
 
     def call(operation, args, kwargs):
-        if _batch_normalizations(operation) and not shared_batch_norm:
+        if _batch_norms(operation) and not shared_batch_norm:
             if id(operation) not in private:
                 private[id(operation)] = _private(operation, resolution)
             operation = private[id(operation)]
@@ -122,15 +122,8 @@ def _depends_on_resolution(model, layer, resolution):
     )
 
 
-def _batch_normalizations(operation):
-    """The batch norms that a layer is or holds."""
-    if not isinstance(operation, keras.Layer):
-        return []
-    return [
-        layer
-        for layer in layers_within(operation)
-        if isinstance(layer, keras.layers.BatchNormalization)
-    ]
+def _batch_norms(operation):
+    return batch_normalizations(operation) if isinstance(operation, keras.Layer) else []
 
 
 def _private(layer, resolution):

@@ -5,6 +5,7 @@ import numpy as np
 
 from tf_adaptive.cross_entropy import smoothed_cross_entropy
 from tf_adaptive.errors import InputError, check_at_least_0
+from tf_adaptive.replicas import mean_of_batch
 
 
 def flops_loss(one_hot, branch_gflops, target_gflops):
@@ -32,7 +33,7 @@ def flops_loss(one_hot, branch_gflops, target_gflops):
             f"`branch_gflops` must be {one_hot.shape[-1]} costs, one per candidate. "
             f"Received: branch_gflops={tuple(branch_gflops)}."
         )
-    mean_gflops = keras.ops.mean(keras.ops.sum(one_hot * costs, axis=-1))
+    mean_gflops = mean_of_batch(keras.ops.sum(one_hot * costs, axis=-1))
     return keras.ops.relu((mean_gflops - target_gflops) / float(costs.max() - costs.min()))
 
 

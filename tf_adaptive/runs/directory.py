@@ -70,6 +70,10 @@ _SETTINGS = {
 }
 
 
+# What a run's settings hold beside what it was started with.
+_OF_START = ("versions", "strategies_before")
+
+
 def start_run(run_dir, config):
     """Makes the directory of a new run and writes its `config.json`.
 
@@ -93,6 +97,33 @@ def start_run(run_dir, config):
         raise InputError(
             f"`run_dir` must be a directory to write in. Received: {run_dir} ({error.strerror})."
         ) from error
+
+
+def open_run(run_dir, config, *, resume, may_differ=()):
+    """Starts a run, or checks that the one that is there is to be continued.
+
+    Continued with another `strategy`, the former one is kept as one of `strategies_before`.
+
+    Args:
+        run_dir, config: see `start_run`.
+        resume: whether the run in it is to be resumed.
+        may_differ: see `check_resumed_run`.
+
+    Raises:
+        InputError: what `start_run` or `check_resumed_run` raises.
+    """
+    if not resume:
+        start_run(run_dir, config)
+        return
+    stored = check_resumed_run(run_dir, config, may_differ=may_differ)
+    before, now = stored.get("strategy", "none"), config.get("strategy", "none")
+    if before != now:
+        stored |= {
+            "strategy": now,
+            "strategies_before": [*stored.get("strategies_before", []), before],
+        }
+        with replaced_whole(pathlib.Path(run_dir) / "config.json") as temporary:
+            temporary.write_text(json.dumps(stored, indent=2) + "\n")
 
 
 def check_open_run(run_dir, *, resume, name="run_dir"):
@@ -144,12 +175,15 @@ def check_resumed_run(run_dir, config, *, may_differ=()):
         config: dict of every setting, as for `start_run`.
         may_differ: names of settings that do not change what is computed.
 
+    Returns:
+        What `config.json` holds.
+
     Raises:
         InputError: not a run, a finished one, or one with another setting, which is named.
     """
     run_dir = pathlib.Path(run_dir)
-    stored = _read_unfinished(run_dir, "run_dir")
-    stored.pop("versions", None)
+    found = _read_unfinished(run_dir, "run_dir")
+    stored = {name: found[name] for name in found if name not in _OF_START}
     if "calibration_size" in config:
         # Runs of former versions trained on all that was not held out to validate.
         stored.setdefault("calibration_size", 0)
@@ -161,6 +195,7 @@ def check_resumed_run(run_dir, config, *, may_differ=()):
                 f"`{name}` must be what the run in {run_dir} was started with, {before!r}. "
                 f"Received: {name}={now!r}."
             )
+    return found
 
 
 def _read_unfinished(run_dir, name):

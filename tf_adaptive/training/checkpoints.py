@@ -16,12 +16,14 @@ class Checkpoints:
     Args:
         directory: `pathlib.Path`, made by the first `save`.
         state: dict of names to a `tf.Variable` or a list of them: what is saved.
+        read_only: change nothing in the directory, which is another process's.
     """
 
-    def __init__(self, directory, state):
+    def __init__(self, directory, state, *, read_only=False):
         self._directory = directory
         self._checkpoint = tf.train.Checkpoint(**state)
-        _mend_names(directory)
+        if not read_only:
+            _mend_names(directory)
         self._manager = tf.train.CheckpointManager(self._checkpoint, directory, max_to_keep=2)
 
     def save(self):

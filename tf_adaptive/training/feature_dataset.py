@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from tf_adaptive.errors import InputError, check_choice, check_whole
+from tf_adaptive.parts import WHOLE, positions_of_part
 
 _ROWS_AT_ONCE = 256
 
@@ -90,10 +91,10 @@ class StreamedFeatures:
         features = [features.numpy() for features, _ in itertools.islice(batches, wanted)]
         return np.concatenate(features)[:most]
 
-    def training_batches(self, batch_size, *, epoch, seed, first_batch=0):
+    def training_batches(self, batch_size, *, epoch, seed, first_batch=0, part=WHOLE):
         """Batches of the epoch's images; see `ImageDataset.training_batches`."""
         batches = self._dataset.training_batches(
-            batch_size, epoch=epoch, seed=seed, first_batch=first_batch
+            batch_size, epoch=epoch, seed=seed, first_batch=first_batch, part=part
         )
         return ((self._run(images), labels) for images, labels in batches)
 
@@ -101,10 +102,10 @@ class StreamedFeatures:
         """Batches in a pass; see `ImageDataset.steps_per_epoch`."""
         return self._dataset.steps_per_epoch(batch_size)
 
-    def batches(self, split, batch_size):
+    def batches(self, split, batch_size, part=WHOLE):
         """Batches of the validation split; see `ImageDataset.batches`."""
         check_choice("split", split, ("validation",))
-        return self._validation.batches(split, batch_size)
+        return self._validation.batches(split, batch_size, part)
 
 
 class FeatureDataset:
@@ -136,23 +137,24 @@ class FeatureDataset:
         features, _ = self._passes[0]
         return np.asarray(features[:: -(-len(features) // most)])
 
-    def training_batches(self, batch_size, *, epoch, seed, first_batch=0):
+    def training_batches(self, batch_size, *, epoch, seed, first_batch=0, part=WHOLE):
         """Shuffled batches of one pass; see `ImageDataset.training_batches`."""
         features, labels = self._passes[epoch % len(self._passes)]
         order = np.random.default_rng((seed, epoch)).permutation(len(labels))
-        order = order[first_batch * batch_size :]
-        return _batches(features, labels, order, batch_size)
+        own = positions_of_part(len(order), batch_size, first_batch=first_batch, part=part)
+        return _batches(features, labels, order[own], batch_size // part[1])
 
     def steps_per_epoch(self, batch_size):
         """Batches in a pass; see `ImageDataset.steps_per_epoch`."""
         return -(-self.sizes["train"] // batch_size)
 
-    def batches(self, split, batch_size):
+    def batches(self, split, batch_size, part=WHOLE):
         """Batches of one split in a fixed order; see `ImageDataset.batches`."""
         check_choice("split", split, self._splits)
         check_whole("batch_size", batch_size, least=1)
         features, labels = self._splits[split]
-        return _batches(features, labels, np.arange(len(labels)), batch_size)
+        own = positions_of_part(len(labels), batch_size, first_batch=0, part=part)
+        return _batches(features, labels, own, batch_size // part[1])
 
 
 def _batches(features, labels, order, batch_size):

@@ -4,6 +4,10 @@ import keras
 import tensorflow as tf
 
 from tf_adaptive.errors import InputError, check_at_least_0
+from tf_adaptive.graph.keras_internals import batch_normalizations, layers_within
+from tf_adaptive.parts import rows_of_part
+from tf_adaptive.replicas import added
+from tf_adaptive.training.strategy import place_of_worker
 
 
 class GradientStep:
@@ -11,12 +15,15 @@ class GradientStep:
 
     Calling it with a batch changes the model's weights and adds to the sums; nothing is copied
     to Python, so steps follow one another without waiting. Mixed precision is the model's own
-    (its dtype policy); bfloat16 has float32's range and needs no loss scaling.
+    (its dtype policy): bfloat16 has float32's range; of a model with layers in float16 the loss is
+    scaled, and a step whose gradients overflow is left out
+    (`keras.optimizers.LossScaleOptimizer`).
 
     Made inside the scope of a `tf.distribute.Strategy`, each replica trains on its part of every
     batch, and their gradients are added: a step is that of one device on the whole batch, to
-    float rounding, where batch norm is synchronised (`synchronized_batch_norm`). A batch of
-    fewer images than replicas is trained on by each of them whole.
+    float rounding, where batch norm is synchronised (`synchronized_batch_norm`) and nothing is
+    dropped out. Elsewhere batch norm takes the statistics of each replica's own images, and the
+    moving ones are the mean of the replicas'. A batch must have an image for each replica.
 
     A subclass says what is minimised, counted and told: `_train_on(images, labels, share)`, which
     calls `_descend` and gives what is added to `sums`; `metrics` and `validate`.
@@ -35,6 +42,9 @@ class GradientStep:
     Attributes:
         variables: what a checkpoint must hold to continue within an epoch: a dict of lists of
             `tf.Variable`, "model", "optimizer", "sums" and, of a pruned model, "pruning".
+        replicas: how many devices train together.
+        part: `(index, count)` of this process among those that train together, each on its part
+            of every batch; the chief's index is 0.
 
     Raises:
         InputError: `weight_decay` out of range.
@@ -43,12 +53,21 @@ class GradientStep:
     def __init__(self, model, optimizers, sums, *, weight_decay, pruning=None):
         check_at_least_0("weight_decay", weight_decay)
         self.model = model
-        self._optimizers = optimizers
+        self._scales_loss = any(layer.compute_dtype == "float16" for layer in layers_within(model))
+        self._optimizers = [
+            (
+                keras.optimizers.LossScaleOptimizer(optimizer) if self._scales_loss else optimizer,
+                own,
+            )
+            for optimizer, own in optimizers
+        ]
         self._weight_decay = weight_decay
         self._pruning = pruning
         self._strategy = tf.distribute.get_strategy()
+        self.replicas = self._strategy.num_replicas_in_sync
+        self.part = place_of_worker(self._strategy)
         # Made now and not by the first step, so that a checkpoint can be read into it.
-        for optimizer, variables in optimizers:
+        for optimizer, variables in self._optimizers:
             optimizer.build(variables)
         self._learning_rate = tf.Variable(0.0)
         # float64: an epoch's sum in float32 would lose digits.
@@ -57,7 +76,9 @@ class GradientStep:
         self.variables = {
             "model": [variable.value for variable in model.variables],
             "optimizer": [
-                variable.value for optimizer, _ in optimizers for variable in optimizer.variables
+                variable.value
+                for optimizer, _ in self._optimizers
+                for variable in optimizer.variables
             ],
             "sums": [self._loss_sum, *sums, self._images],
         }
@@ -68,11 +89,27 @@ class GradientStep:
             tf.TensorSpec((None, *model.input_shape[1:]), tf.float32),
             tf.TensorSpec((None,), tf.int32),
         ]
-        self._train = tf.function(self._train_everywhere, input_signature=self._signature)
+        # But on a TPU, which compiles for each size.
+        is_tpu = isinstance(self._strategy, tf.distribute.TPUStrategy)
+        signature = None if is_tpu else self._signature
+        self._train = tf.function(self._train_everywhere, input_signature=signature)
 
     def __call__(self, images, labels):
-        """Trains on float32 `(batch, height, width, channels)` and int32 `(batch,)`."""
+        """Trains on float32 `(batch, height, width, channels)` and int32 `(batch,)`.
+
+        Of several processes, each is given its part of the batch.
+        """
         self._train(images, labels)
+
+    def compile_with_xla(self):
+        """Has steps compiled by XLA, on one replica, for each size of a batch anew."""
+        self._train = tf.function(self._train_everywhere, jit_compile=True)
+
+    def wait_for_all(self):
+        """Returns when every process has called it."""
+        if self.part[1] > 1:
+            ones = self._strategy.run(tf.function(lambda: tf.constant(1.0)))
+            self._strategy.reduce("SUM", ones, axis=None).numpy()
 
     @property
     def learning_rate(self):
@@ -115,30 +152,48 @@ class GradientStep:
 
     def _train_on_part(self, images, labels):
         """Trains on this replica's part of a batch, and gives what it adds to the sums."""
-        share, counts = None, True
-        if self._strategy.num_replicas_in_sync > 1:
-            images, labels, share, counts = self._part(images, labels)
-        loss, *own = self._train_on(images, labels, share)
+        share = None
+        if self.replicas > 1:
+            images, labels, share = self._own(images, labels)
+        loss, *increments = self._train_on(images, labels, share)
+        if self.replicas > 1:
+            self._share_statistics()
         batch_size = tf.size(labels, out_type=tf.int64)
         loss_sum = tf.cast(loss, tf.float64) * tf.cast(batch_size, tf.float64)
-        return [
-            tf.where(counts, increment, tf.zeros_like(increment))
-            for increment in (loss_sum, *own, batch_size)
-        ]
+        return [loss_sum, *increments, batch_size]
 
-    def _part(self, images, labels):
-        """This replica's images and labels, their share of the batch, and whether they count."""
-        replicas = self._strategy.num_replicas_in_sync
-        replica = tf.distribute.get_replica_context().replica_id_in_sync_group
-        size = tf.size(labels)
-        # A part without an image would have no statistics.
-        is_whole = size < replicas
-        first = tf.where(is_whole, 0, replica * size // replicas)
-        last = tf.where(is_whole, size, (replica + 1) * size // replicas)
-        part = tf.cast(last - first, tf.float32) / tf.cast(size, tf.float32)
-        share = tf.where(is_whole, 1 / replicas, part)
-        counts = ~is_whole | tf.equal(replica, 0)
-        return images[first:last], labels[first:last], share, counts
+    def _own(self, images, labels):
+        """This replica's of this process's images and labels, and their share of the batch."""
+        here = self.replicas // self.part[1]
+        replica = tf.distribute.get_replica_context().replica_id_in_sync_group % here
+        if labels.shape[0] is not None and labels.shape[0] % here == 0:
+            # Shapes that a TPU knows beforehand.
+            own = [tf.reshape(whole, (here, -1, *whole.shape[1:])) for whole in (images, labels)]
+            return *(parts[replica] for parts in own), tf.constant(1 / self.replicas)
+        first, last = rows_of_part(tf.size(labels), (replica, here))
+        own = tf.cast(last - first, tf.float32)
+        share = own / added(own)
+        return images[first:last], labels[first:last], share
+
+    def _share_statistics(self):
+        """Gives all replicas the mean of the moving statistics that each has of its own."""
+        for layer in batch_normalizations(self.model):
+            if not layer.synchronized:
+                for moving in (layer.moving_mean, layer.moving_variance):
+                    moving.assign(added(moving.value) / self.replicas)
+
+    def _added_over_processes(self, values):
+        """What all processes have of each value, added."""
+        if self.part[1] == 1:
+            return values
+        here = self.replicas // self.part[1]
+
+        def once():
+            replica = tf.distribute.get_replica_context().replica_id_in_sync_group % here
+            return [tf.where(tf.equal(replica, 0), value, tf.zeros_like(value)) for value in values]
+
+        own = self._strategy.run(tf.function(once))
+        return [self._strategy.reduce("SUM", value, axis=None) for value in own]
 
     def _train_on(self, images, labels, share):
         """Moves the weights.
@@ -157,9 +212,11 @@ class GradientStep:
         groups = [[variable.value for variable in variables] for _, variables in self._optimizers]
         gradients = self._gradients(tape, loss, groups, share)
         self._learning_rate.assign(self._optimizers[0][0].learning_rate)
-        decay = self._weight_decay if share is None else self._weight_decay * share
         for (optimizer, variables), own in zip(self._optimizers, gradients, strict=True):
             if self._weight_decay:
+                decay = self._weight_decay if share is None else self._weight_decay * share
+                # Scaled as the loss is, where it is.
+                decay = optimizer.scale_loss(decay) if self._scales_loss else decay
                 own = [
                     gradient + decay * variable.value
                     for gradient, variable in zip(own, variables, strict=True)
@@ -171,7 +228,13 @@ class GradientStep:
 
     def _gradients(self, tape, loss, groups, share):
         """Of the loss on each optimizer's variables, lists of lists, before weight decay."""
-        return tape.gradient(loss, groups, output_gradients=share)
+        if not self._scales_loss:
+            return tape.gradient(loss, groups, output_gradients=share)
+        factor = 1.0 if share is None else share
+        return [
+            tape.gradient(loss, group, output_gradients=optimizer.scale_loss(factor))
+            for group, (optimizer, _) in zip(groups, self._optimizers, strict=True)
+        ]
 
     def _mean(self, total):
         """A sum divided by the images since the last `reset`."""

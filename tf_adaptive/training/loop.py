@@ -8,10 +8,11 @@ import tensorflow as tf
 
 from tf_adaptive.errors import DivergenceError, InputError, check_whole
 from tf_adaptive.extras import check_extra
-from tf_adaptive.runs.directory import check_resumed_run, start_run
+from tf_adaptive.runs.directory import open_run
 from tf_adaptive.training.checkpoints import Checkpoints
 from tf_adaptive.training.history import History
 from tf_adaptive.training.progress import Progress
+from tf_adaptive.training.strategy import check_batch_size
 
 # Reading the metrics waits for the step, so they are not read after every one.
 _SECONDS_BETWEEN_REPORTS = 1.0
@@ -40,6 +41,9 @@ def train(
     Checkpoints are written at the start, after each epoch and, within an epoch, when
     `checkpoint_seconds` or `checkpoint_steps` have passed since the last.
 
+    Where several processes train together (`strategy_named`), all call it with the same arguments
+    and with a `run_dir` that all of them see; the chief alone writes there.
+
     Columns of `history.csv`: epoch (from 1), learning_rate (of the epoch's last step), the
     step's metrics, images_per_second and seconds (of training, without validation).
 
@@ -63,7 +67,8 @@ def train(
 
     Raises:
         InputError: a number out of range, fewer training images than a batch holds, no
-            validation images, or a `run_dir` that does not fit; nothing on disk has changed.
+            validation images, batches that the replicas do not divide, or a `run_dir` that does
+            not fit; nothing on disk has changed.
         DivergenceError: a loss that is no longer finite.
     """
     check_training(
@@ -74,11 +79,19 @@ def train(
         checkpoint_seconds=checkpoint_seconds,
         checkpoint_steps=checkpoint_steps,
     )
-    training = _Training(step, dataset, epochs, batch_size, seed, progress or Progress())
+    _check_replicas(step.replicas, dataset, batch_size)
+    is_chief = step.part[0] == 0
+    progress = progress if progress and is_chief else Progress()
+    training = _Training(step, dataset, epochs, batch_size, seed, progress)
     if run_dir is not None:
         # Its numbers are written for TensorBoard.
         check_extra("programs")
-        training.open(pathlib.Path(run_dir), config, resume, may_differ)
+        # The chief leaves the directory as the others are to find it.
+        if not is_chief:
+            step.wait_for_all()
+        training.open(pathlib.Path(run_dir), config, resume, may_differ, is_chief)
+        if is_chief:
+            step.wait_for_all()
     training.run(checkpoint_seconds, checkpoint_steps or math.inf)
     return training.rows
 
@@ -104,6 +117,17 @@ def check_training(dataset, *, epochs, batch_size, seed, checkpoint_seconds, che
         raise InputError("`dataset` must have validation images. Received: none.")
 
 
+def _check_replicas(replicas, dataset, batch_size):
+    check_batch_size(batch_size, replicas)
+    last = dataset.sizes["train"] % batch_size
+    if 0 < last < replicas:
+        raise InputError(
+            f"The last batch of an epoch must have an image for each of the {replicas} replicas. "
+            f"Received: {last} of {dataset.sizes['train']} training images; lower `train_size` by "
+            f"{last}, or choose another `batch_size`."
+        )
+
+
 class _Training:
     """A training and where it stands."""
 
@@ -121,13 +145,20 @@ class _Training:
         self._checkpoints = self._history = None
         self.rows = []
 
-    def open(self, run_dir, config, resume, may_differ):
+    def open(self, run_dir, config, resume, may_differ, is_chief):
         position = [self._epoch, self._batch, self._seconds]
-        self._checkpoints = Checkpoints(
-            run_dir / "checkpoints", self._step.variables | {"position": position}
+        checkpoints = Checkpoints(
+            run_dir / "checkpoints",
+            self._step.variables | {"position": position},
+            read_only=not is_chief,
         )
+        if not is_chief:
+            if resume and checkpoints.started():
+                checkpoints.restore()
+            return
+        self._checkpoints = checkpoints
+        open_run(run_dir, config, resume=resume, may_differ=may_differ)
         if resume:
-            check_resumed_run(run_dir, config, may_differ=may_differ)
             # A run killed before its first checkpoint has lost nothing by starting over.
             if self._checkpoints.started() or (run_dir / "history.csv").exists():
                 for path in self._checkpoints.restore():
@@ -137,7 +168,6 @@ class _Training:
             else:
                 self._checkpoints.save()
         else:
-            start_run(run_dir, config)
             self._checkpoints.save()
         self._history = History(run_dir, epochs=int(self._epoch))
 
@@ -160,6 +190,7 @@ class _Training:
             epoch=int(self._epoch),
             seed=self._seed,
             first_batch=int(self._batch),
+            part=self._step.part,
         )
         batches_left = self._dataset.steps_per_epoch(self._batch_size) - int(self._batch)
         reported = saved = time.monotonic()
@@ -171,7 +202,7 @@ class _Training:
             now = time.monotonic()
             self._seconds.assign(now - started)
             unsaved_steps += 1
-            unreported_images += len(labels)
+            unreported_images += len(labels) * self._step.part[1]
             if now - reported >= _SECONDS_BETWEEN_REPORTS or step == batches_left:
                 self._report(unreported_images)
                 reported, unreported_images = now, 0
@@ -206,7 +237,9 @@ class _Training:
             "epoch": int(self._epoch) + 1,
             "learning_rate": self._step.learning_rate,
             **self._step.metrics(),
-            **self._step.validate(self._dataset.batches("validation", self._batch_size)),
+            **self._step.validate(
+                self._dataset.batches("validation", self._batch_size, self._step.part)
+            ),
             "images_per_second": self._dataset.sizes["train"] / float(self._seconds),
             "seconds": float(self._seconds),
         }

@@ -69,6 +69,11 @@ def phase_1_step(
     check_leaving_share(leaving_share)
     check_teacher_momentum(teacher_momentum, alpha)
     check_whole("last_exit_epochs", last_exit_epochs, least=0, most=descent.epochs)
+    if leaving_share and tf.distribute.get_strategy().num_replicas_in_sync > 1:
+        raise InputError(
+            "`leaving_share` must be 0 on several replicas, each of which would rank its own part "
+            f"of a batch. Received: leaving_share={leaving_share}."
+        )
     optimizer = descent.optimizer()
     weights = check_exit_weights(exit_weights, len(model.outputs))
     first_weights = [0.0] * (len(weights) - 1) + [1.0]

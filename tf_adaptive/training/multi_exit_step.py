@@ -88,6 +88,7 @@ class TrainStep(GradientStep):
         for images, labels in batches:
             correct += self._count_correct(images, labels).numpy()
             total += len(labels)
+        correct, total = map(np.asarray, self._added_over_processes([correct, np.int64(total)]))
         return self._by_output("validation_accuracy", correct / total)
 
     def _by_output(self, name, values):

@@ -32,7 +32,8 @@ class RoutedStep(GradientStep):
         pruning: see `GradientStep`.
 
     Raises:
-        InputError: one optimizer for both parts, or `weight_decay` out of range.
+        InputError: one optimizer for both parts, `weight_decay` out of range, or several replicas
+            without `dense`.
     """
 
     def __init__(
@@ -52,6 +53,11 @@ class RoutedStep(GradientStep):
             raise InputError(
                 "`optimizer` and `predictor_optimizer` must be two, as each keeps the state of "
                 "its own weights. Received: the same one twice."
+            )
+        if tf.distribute.get_strategy().num_replicas_in_sync > 1 and not dense:
+            raise InputError(
+                "`dense` must be set on several replicas: a resolution whose images are all on one "
+                "of them has no statistics on the others. Received: dense=False."
             )
         self._loss = loss
         self._costs = costs
@@ -76,7 +82,7 @@ class RoutedStep(GradientStep):
 
     def metrics(self):
         means = self._means("train", self._mean(self._correct), self._mean(self._chosen))
-        temperature = float(self.model.choice.temperature)
+        temperature = float(self.model.choice.temperature.numpy())
         return {"loss": float(self._mean(self._loss_sum)), **means, "temperature": temperature}
 
     def validate(self, batches):
@@ -85,6 +91,7 @@ class RoutedStep(GradientStep):
             for number, count in enumerate(self._count(images, labels)):
                 sums[number] = sums[number] + count.numpy()
             total += len(labels)
+        *sums, total = map(np.asarray, self._added_over_processes([*sums, np.int64(total)]))
         return self._means("validation", *(value / total for value in sums))
 
     def _means(self, split, accuracy, shares):
@@ -102,7 +109,8 @@ class RoutedStep(GradientStep):
             self.model.choice.temperature.assign(
                 self._temperature_schedule(self._optimizer.iterations)
             )
-        with tf.GradientTape() as tape:
+        # The two optimizers may scale the loss differently.
+        with tf.GradientTape(persistent=self._scales_loss) as tape:
             routed = self._routed(images)
             loss = self._loss(labels, routed)
         self._descend(tape, loss, share)

@@ -6,12 +6,7 @@ from tf_adaptive.errors import InputError, check_whole
 from tf_adaptive.extras import check_extra
 from tf_adaptive.models.drnet import is_routed
 from tf_adaptive.routing.costs import branch_costs
-from tf_adaptive.runs.directory import (
-    check_resumed_run,
-    finish_run,
-    load_finished_run,
-    start_run,
-)
+from tf_adaptive.runs.directory import finish_run, load_finished_run, open_run
 from tf_adaptive.runs.evaluate import evaluate
 from tf_adaptive.training.descent import Descent
 from tf_adaptive.training.drnet_phases import classifier_step, routing_step, take_classifier
@@ -167,10 +162,7 @@ class _Run:
         if directory is not None and phase is not None:
             directory = directory / f"stage_{phase}"
             if phase == 1:
-                if self._resume:
-                    check_resumed_run(self._directory, self._config)
-                else:
-                    start_run(self._directory, self._config)
+                open_run(self._directory, self._config, resume=self._resume)
             if (directory / "model.keras").exists():
                 take_classifier(model, load_finished_run(directory)[1])
                 return []

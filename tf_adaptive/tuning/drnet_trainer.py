@@ -28,6 +28,7 @@ class DRNetTrainer:
         trained: `tf_adaptive.DRNet` whose first phase is done.
         preset: of `DRNet.from_preset`.
         dtype: dtype policy of the layers, or None.
+        devices: `Devices`.
         target_gflops: the mean cost of the classifier wanted, in 10⁹ multiply-accumulates.
         batch_size, seed, checkpoint_seconds, progress: see `train`.
         descent: `Descent` of all trials, over the epochs of a whole one.
@@ -45,6 +46,7 @@ class DRNetTrainer:
         *,
         preset,
         dtype,
+        devices,
         target_gflops,
         descent,
         dense,
@@ -57,6 +59,7 @@ class DRNetTrainer:
         self._trained = trained
         self._preset = preset
         self._dtype = dtype
+        self._devices = devices
         self._target_gflops = target_gflops
         self._descent = descent
         self._dense = dense
@@ -70,15 +73,16 @@ class DRNetTrainer:
     def build(self, values):
         """The DRNet of a trial, with the trained classifier."""
         keras.utils.set_random_seed(self._seed)
-        model = DRNet.from_preset(
-            self._preset,
-            dtype=self._dtype,
-            resolutions=[int(side) for side in values["resolutions"].split(",")],
-            channels=self._dataset.image_shape[-1],
-            num_classes=self._dataset.num_classes,
-            temperature=values["temperature"],
-            seed=self._seed,
-        )
+        with self._devices.scope():
+            model = DRNet.from_preset(
+                self._preset,
+                dtype=self._dtype,
+                resolutions=[int(side) for side in values["resolutions"].split(",")],
+                channels=self._dataset.image_shape[-1],
+                num_classes=self._dataset.num_classes,
+                temperature=values["temperature"],
+                seed=self._seed,
+            )
         take_classifier(model, self._trained)
         return model
 
@@ -86,20 +90,22 @@ class DRNetTrainer:
         """Trains it up to `epochs` in the training's directory; see `search`."""
         del trial_directory
         costs = branch_costs(model)
-        step = routing_step(
-            model,
-            costs,
-            self._descent,
-            target_gflops=values["target_factor"] * self._target_gflops,
-            flops_weight=values["flops_weight"],
-            temperature=values["temperature"],
-            final_temperature=values["final_temperature"],
-            predictor_learning_rate_factor=values["predictor_learning_rate_factor"],
-            dense=self._dense,
-        )
+        with self._devices.scope():
+            step = routing_step(
+                model,
+                costs,
+                self._descent,
+                target_gflops=values["target_factor"] * self._target_gflops,
+                flops_weight=values["flops_weight"],
+                temperature=values["temperature"],
+                final_temperature=values["final_temperature"],
+                predictor_learning_rate_factor=values["predictor_learning_rate_factor"],
+                dense=self._dense,
+            )
         train_or_resume(
             step,
             self._dataset,
+            devices=self._devices,
             epochs=epochs,
             batch_size=self._batch_size,
             seed=self._seed,

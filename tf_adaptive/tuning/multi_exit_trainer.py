@@ -35,6 +35,7 @@ class MultiExitTrainer:
         dataset: `ImageDataset`.
         build_network: function that builds the network anew, for a dtype policy.
         dtype: dtype policy of the layers in phase I.
+        devices: `Devices`.
         phase_2_epochs: passes over the features; 0 for no phase II.
         batch_size, seed, checkpoint_seconds, progress: see `train`.
         descent: `Descent` of all trials' phase I, over the epochs of a whole one; phase II takes
@@ -47,6 +48,7 @@ class MultiExitTrainer:
         build_network,
         *,
         dtype,
+        devices,
         descent,
         phase_2_epochs,
         batch_size,
@@ -60,7 +62,9 @@ class MultiExitTrainer:
         self._descent = descent
         self._phase_2_epochs = phase_2_epochs
         self._seed = seed
+        self._devices = devices
         self._training = {
+            "devices": devices,
             "batch_size": batch_size,
             "seed": seed,
             "checkpoint_seconds": checkpoint_seconds,
@@ -70,23 +74,25 @@ class MultiExitTrainer:
     def build(self, values):
         """The network of a trial's phase I."""
         keras.utils.set_random_seed(self._seed)
-        model = self._build_network(self._dtype)
-        balanced = values["gradient_equilibrium"] == "on"
-        return with_gradient_equilibrium(model) if balanced else model
+        with self._devices.scope():
+            model = self._build_network(self._dtype)
+            balanced = values["gradient_equilibrium"] == "on"
+            return with_gradient_equilibrium(model) if balanced else model
 
     def train(self, model, values, *, epochs, trial_directory, training_directory):
         """Trains phase I up to `epochs`, and phase II after it; see `search`."""
         first = training_directory / "phase_1"
-        step = phase_1_step(
-            model,
-            self._descent,
-            exit_weights=exit_weight_ramp(values["exit_weight_ratio"], len(model.outputs)),
-        )
+        with self._devices.scope():
+            step = phase_1_step(
+                model,
+                self._descent,
+                exit_weights=exit_weight_ramp(values["exit_weight_ratio"], len(model.outputs)),
+            )
         train_or_resume(
             step, self._dataset, epochs=epochs, run_dir=first, config=values, **self._training
         )
         trained = self._build_network("float32")
-        trained.set_weights(model.get_weights())
+        trained.set_weights([weight.numpy() for weight in model.weights])
         last = first
         if self._phase_2_epochs:
             last = trial_directory / "phase_2"
@@ -104,17 +110,20 @@ class MultiExitTrainer:
 
     def _train_phase_2(self, trained, values, directory):
         keras.utils.set_random_seed(self._seed)
-        model, backbone, heads, teacher = phase_2_networks(trained, collaboration_path="prediction")
         descent = dataclasses.replace(
             self._descent, epochs=self._phase_2_epochs, drop_epochs=None, warmup_epochs=0.0
         )
-        step = phase_2_step(
-            heads,
-            teacher,
-            descent,
-            alpha=values["alpha"],
-            temperature=values["distillation_temperature"],
-        )
+        with self._devices.scope():
+            model, backbone, heads, teacher = phase_2_networks(
+                trained, collaboration_path="prediction"
+            )
+            step = phase_2_step(
+                heads,
+                teacher,
+                descent,
+                alpha=values["alpha"],
+                temperature=values["distillation_temperature"],
+            )
         features = frozen_features(
             backbone,
             self._dataset,

@@ -52,8 +52,11 @@ _PREDICTOR_FACTORS = flags.DEFINE_list(
 )
 
 
-def drnet_settings():
+def drnet_settings(devices):
     """The `DRNetSettings` that the flags ask for.
+
+    Args:
+        devices: `Devices`.
 
     Raises:
         InputError: a flag that is none of the choices, candidates or ranges that are none, or data
@@ -72,7 +75,7 @@ def drnet_settings():
         )
     dataset = training_flags.data_of(search_flags.DATASET.value)
     return DRNetSettings(
-        **search_flags.shared_settings(dataset, dtype),
+        **search_flags.shared_settings(dataset, dtype, devices),
         descent=search_flags.shared_descent(
             dataset,
             epochs=search_flags.EPOCHS.value,

@@ -32,8 +32,11 @@ _DISTILLATION_TEMPERATURES = flags.DEFINE_list(
 )
 
 
-def multi_exit_settings():
+def multi_exit_settings(devices):
     """The `MultiExitSettings` that the flags ask for.
+
+    Args:
+        devices: `Devices`.
 
     Raises:
         InputError: a flag that is none of the choices or out of range, or data that cannot be had.
@@ -49,7 +52,7 @@ def multi_exit_settings():
     dataset = training_flags.data_of(search_flags.DATASET.value)
     descent = search_flags.shared_descent(dataset, epochs=search_flags.EPOCHS.value)
     return MultiExitSettings(
-        **search_flags.shared_settings(dataset, dtype),
+        **search_flags.shared_settings(dataset, dtype, devices),
         descent=descent.with_drop_shares(drop_shares),
         model=network_flags.MODEL.value,
         phase_2_epochs=_PHASE_2_EPOCHS.value,

@@ -78,23 +78,25 @@ def descent(dataset, drop_shares, *, epochs):
     return wanted.with_drop_shares(drop_shares)
 
 
-def train_in(directory, step, data, *, epochs, config, resume):
+def train_in(directory, step, data, *, devices, epochs, config, resume):
     """Trains in a directory as the flags say, see `train`.
 
     Args:
         directory: of the run, or of a phase of it.
+        devices: `Devices`.
         step, data, epochs, config, resume: see `train`.
     """
-    train(
-        step,
-        data,
-        epochs=epochs,
-        batch_size=BATCH_SIZE.value,
-        seed=SEED.value,
-        run_dir=directory,
-        config=config,
-        resume=resume,
-        may_differ=MAY_DIFFER,
-        checkpoint_seconds=training_flags.CHECKPOINT_SECONDS.value,
-        progress=TerminalProgress(),
-    )
+    with devices.prepared(step):
+        train(
+            step,
+            data,
+            epochs=epochs,
+            batch_size=BATCH_SIZE.value,
+            seed=SEED.value,
+            run_dir=directory,
+            config=config,
+            resume=resume,
+            may_differ=MAY_DIFFER,
+            checkpoint_seconds=training_flags.CHECKPOINT_SECONDS.value,
+            progress=TerminalProgress(),
+        )

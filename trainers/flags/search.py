@@ -40,18 +40,20 @@ def range_of(flag, name, *, default, log=True):
     return Range(name, least=ends[0], most=ends[-1], default=default, log=log)
 
 
-def shared_settings(dataset, dtype):
+def shared_settings(dataset, dtype, devices):
     """What a `SearchSettings` has of the flags that both tuners read, but for its `descent`.
 
     Args:
         dataset: `ImageDataset`.
         dtype: of `training_flags.layers_dtype`.
+        devices: `Devices`.
     """
     return {
         "dataset": dataset,
         "dataset_name": DATASET.value,
         "preset": network_flags.PRESET.value,
         "dtype": dtype,
+        "devices": devices,
         "batch_size": BATCH_SIZE.value,
         "seed": SEED.value,
         "checkpoint_seconds": training_flags.CHECKPOINT_SECONDS.value,

@@ -6,11 +6,12 @@ from tf_adaptive.errors import check_whole
 from tf_adaptive.programs import program
 from tf_adaptive.runs.dataset import load_run_dataset, settings_of_data
 from tf_adaptive.runs.directory import check_open_run, finish_run
-from tf_adaptive.runs.evaluate import report_if_finished, report_run
+from tf_adaptive.runs.evaluate import report_run
 from tf_adaptive.training.descent import Descent
 from tf_adaptive.training.loop import train
 from tf_adaptive.training.progress import TerminalProgress
 
+from . import strategy as strategy_flags
 from .resumed import MAY_DIFFER
 
 OUTPUT_DIR = flags.DEFINE_string("output_dir", None, "directory of the new run", required=True)
@@ -33,15 +34,19 @@ def check_flags():
     check_whole("seed", SEED.value, least=0, most=2**32 - 1)
 
 
-def is_done():
+def is_done(devices):
     """Whether the run in --output_dir had ended, but for its report, which it has then.
+
+    Args:
+        devices: `Devices`.
 
     Raises:
         InputError: a new run cannot be made there, or with --resume none is there to go on with.
     """
-    if report_if_finished(OUTPUT_DIR.value, resume=RESUME.value):
+    if strategy_flags.is_done(devices, OUTPUT_DIR.value, resume=RESUME.value):
         return True
-    check_open_run(OUTPUT_DIR.value, resume=RESUME.value, name=OUTPUT_DIR.name)
+    if devices.is_chief:
+        check_open_run(OUTPUT_DIR.value, resume=RESUME.value, name=OUTPUT_DIR.name)
     return False
 
 
@@ -71,27 +76,30 @@ def data_of(config):
     return load_run_dataset(config, data_dir=_DATA_DIR.value)
 
 
-def train_to_end(step, data, model, *, epochs, config, dataset):
+def train_to_end(step, data, model, *, devices, epochs, config, dataset):
     """Trains, and leaves a finished run with its report in --output_dir.
 
     Args:
         step, data, epochs: see `train`.
+        devices: `Devices`.
         model: what the run is to hold.
         config: settings of the finished run.
         dataset: `ImageDataset`, of `data_of`.
     """
-    train(
-        step,
-        data,
-        epochs=epochs,
-        batch_size=BATCH_SIZE.value,
-        seed=SEED.value,
-        run_dir=OUTPUT_DIR.value,
-        config=settings_of_data(config) | program.flag_values() | dataset.description(),
-        resume=RESUME.value,
-        may_differ=(*MAY_DIFFER, "output_dir"),
-        checkpoint_seconds=_CHECKPOINT_SECONDS.value,
-        progress=TerminalProgress(),
-    )
+    with devices.prepared(step):
+        train(
+            step,
+            data,
+            epochs=epochs,
+            batch_size=BATCH_SIZE.value,
+            seed=SEED.value,
+            run_dir=OUTPUT_DIR.value,
+            config=settings_of_data(config) | program.flag_values() | dataset.description(),
+            resume=RESUME.value,
+            may_differ=(*MAY_DIFFER, "output_dir"),
+            checkpoint_seconds=_CHECKPOINT_SECONDS.value,
+            progress=TerminalProgress(),
+        )
+    strategy_flags.leave_to_chief(devices)
     finish_run(OUTPUT_DIR.value, model)
     report_run(OUTPUT_DIR.value, dataset=dataset)

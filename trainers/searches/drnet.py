@@ -84,14 +84,15 @@ class DRNetSearch:
                 f"other --resolutions, or resize the images with --image_size {self._union[0]}."
             )
         keras.utils.set_random_seed(settings.seed)
-        self._model = DRNet.from_preset(
-            settings.preset,
-            dtype=settings.dtype,
-            resolutions=self._union,
-            channels=dataset.image_shape[-1],
-            num_classes=dataset.num_classes,
-            seed=settings.seed,
-        )
+        with settings.devices.scope():
+            self._model = DRNet.from_preset(
+                settings.preset,
+                dtype=settings.dtype,
+                resolutions=self._union,
+                channels=dataset.image_shape[-1],
+                num_classes=dataset.num_classes,
+                seed=settings.seed,
+            )
         self._costs = branch_costs(self._model)
         self.space = [self._target_factors(), *settings.ranges]
         check_space(self.space)
@@ -120,6 +121,7 @@ class DRNetSearch:
             self._trained,
             preset=settings.preset,
             dtype=settings.dtype,
+            devices=settings.devices,
             target_gflops=settings.target_gflops,
             descent=settings.descent,
             dense=settings.dense,
@@ -205,26 +207,30 @@ class DRNetSearch:
                 checkpoint_seconds=settings.checkpoint_seconds,
             )
         # Made and dropped: their numbers are refused now, not after the first phase.
-        classifier_step(self._model, settings.classifier_descent)
         values = default_values(self.space)
-        routing_step(
-            self._model,
-            self._costs,
-            settings.descent,
-            target_gflops=settings.target_gflops,
-            flops_weight=values["flops_weight"],
-            temperature=values["temperature"],
-            final_temperature=values["final_temperature"],
-            predictor_learning_rate_factor=values["predictor_learning_rate_factor"],
-            dense=settings.dense,
-        )
+        with settings.devices.scope():
+            classifier_step(self._model, settings.classifier_descent)
+            routing_step(
+                self._model,
+                self._costs,
+                settings.descent,
+                target_gflops=settings.target_gflops,
+                flops_weight=values["flops_weight"],
+                temperature=values["temperature"],
+                final_temperature=values["final_temperature"],
+                predictor_learning_rate_factor=values["predictor_learning_rate_factor"],
+                dense=settings.dense,
+            )
 
     def _train_classifier(self, directory):
         settings = self._settings
         print("Stage 1, shared by all trials: the classifier", flush=True)
+        with settings.devices.scope():
+            step = classifier_step(self._model, settings.classifier_descent)
         train_or_resume(
-            classifier_step(self._model, settings.classifier_descent),
+            step,
             settings.dataset,
+            devices=settings.devices,
             epochs=settings.classifier_descent.epochs,
             batch_size=settings.batch_size,
             seed=settings.seed,

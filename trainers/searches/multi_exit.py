@@ -71,6 +71,7 @@ class MultiExitSearch:
             settings.dataset,
             self._build,
             dtype=settings.dtype,
+            devices=settings.devices,
             descent=settings.descent,
             phase_2_epochs=settings.phase_2_epochs,
             batch_size=settings.batch_size,

@@ -4,6 +4,7 @@ import dataclasses
 
 from tf_adaptive.data.image_dataset import ImageDataset
 from tf_adaptive.training.descent import Descent
+from tf_adaptive.training.strategy import Devices
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -14,6 +15,7 @@ class SearchSettings:
         dataset: `ImageDataset` of `dataset_name`.
         preset: of the network.
         dtype: dtype policy of the layers in training, or None.
+        devices: `Devices`.
         descent: `Descent` of a whole trial, of its first phase where it has two.
         batch_size, seed, checkpoint_seconds: see `train`.
         config: dict of every setting, in values JSON can hold.
@@ -24,6 +26,7 @@ class SearchSettings:
     dataset_name: str
     preset: str
     dtype: str | None
+    devices: Devices
     descent: Descent
     batch_size: int
     seed: int
