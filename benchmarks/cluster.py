@@ -2,9 +2,9 @@
 
     python -m benchmarks.cluster --preset msdnet_imagenet_k4 --num_classes 1000 --image_size 224
 
-Measures on one core of this machine, in turn: decoding a picture of several kinds to what the
-network takes; every stage of a network with exits on few and on many images, so that what a call
-costs and what an image costs are told apart; and moving an image's state between stages. From these
+Measures on one core of this machine: decoding a picture of several kinds to what the network takes;
+every stage of a network with exits on few and on many images, as small batches cost more an image;
+and moving an image's state between stages. From these
 it reckons the cost of a picture by the whole network, by early exit within a batch, and with
 survivors regrouped into full batches, for a share of the images that reach an exit and leave there.
 Then it simulates workers of so many cores that are to be done with all pictures by a deadline,
@@ -52,11 +52,20 @@ _SEEDS = range(3)
 
 @dataclasses.dataclass(frozen=True)
 class _Stage:
-    """Seconds of a stage: of a call, of an image in it, and of moving an image's state to it."""
+    """What a stage takes.
 
-    call: float
-    image: float
+    Attributes:
+        counts, seconds: of a call, by the number of images in it.
+        moved: seconds of moving an image's state to it.
+    """
+
+    counts: np.ndarray
+    seconds: np.ndarray
     moved: float
+
+    def call(self, count):
+        """Seconds of a call on so many images, which need not be whole."""
+        return float(np.interp(count, self.counts, self.seconds))
 
 
 def main():
@@ -70,7 +79,6 @@ def main():
     if not 0 <= _LEAVING.value <= 1:
         raise InputError(f"`leaving` must be from 0 to 1. Received: leaving={_LEAVING.value}.")
     tf.config.threading.set_intra_op_parallelism_threads(1)
-    tf.config.threading.set_inter_op_parallelism_threads(1)
     network = build_network(
         _MODEL.value,
         _PRESET.value,
@@ -85,13 +93,13 @@ def main():
 
 def _timed(stages):
     """The `_Stage` of each."""
-    few, many = max(1, _BATCH_SIZE.value // 8), _BATCH_SIZE.value
-    times = {count: _stage_seconds(stages, count) for count in (few, many)}
-    timed = []
-    for at_few, at_many in zip(times[few], times[many], strict=True):
-        image = (at_many[0] - at_few[0]) / (many - few)
-        timed.append(_Stage(max(0.0, at_many[0] - image * many), image, at_many[1] / many))
-    return timed
+    counts = 2 ** np.arange(int(np.log2(_BATCH_SIZE.value)) + 1)
+    counts = np.unique([*counts, _BATCH_SIZE.value])
+    times = np.array([_stage_seconds(stages, int(count)) for count in counts])
+    return [
+        _Stage(counts, times[:, place, 0], times[-1, place, 1] / counts[-1])
+        for place in range(len(stages))
+    ]
 
 
 def _stage_seconds(stages, count):
@@ -118,30 +126,34 @@ def _seconds(function, *arguments):
 
 
 def _decoding_seconds(pixels):
-    """Median seconds of one picture, from its bytes to what the network takes."""
+    """Seconds of one picture, from its bytes to what the network takes."""
     photos = load_sample_images().images
     if pixels is not None:
         resized = (tf.image.resize(photo, (pixels, pixels)) for photo in photos)
         photos = [tf.cast(tf.round(image), tf.uint8) for image in resized]
     encode = tf.io.encode_png if pixels == 28 else tf.io.encode_jpeg
-    files = [encode(photo) for photo in photos]
 
-    @tf.function(input_signature=[tf.TensorSpec((), tf.string)])
     def image_of(file):
         image = resized_center_crop(decode(file, channels=3), size=_IMAGE_SIZE.value)
         return normalized(image, (0.5,) * 3, (0.25,) * 3)
 
-    times = [_seconds(image_of, file) for _ in range(10 * _REPEATS.value) for file in files]
-    return float(np.median(times[len(files) :]))
+    batch = _BATCH_SIZE.value
+    files = tf.data.Dataset.from_tensor_slices([encode(photo).numpy() for photo in photos])
+    batches = files.repeat().map(image_of).batch(batch).take(max(2, 50 * _REPEATS.value // batch))
+    # The first ones start it.
+    times = [_seconds(lambda: list(batches)) for _ in range(3)]
+    return times[-1] / (batch * len(list(batches)))
 
 
 def _print_stages(stages):
-    print(f"{'stage':>5} {'µs a call':>10} {'µs an image':>12} {'µs to move one':>15}  reached by")
+    counts = sorted({1, min(8, _BATCH_SIZE.value), _BATCH_SIZE.value})
+    told = ", ".join(map(str, counts))
+    heads = f"{f'µs an image in batches of {told}':<36} {'µs to move one':>15}"
+    print(f"{'stage':>5}  {heads}  reached by")
     for place, stage in enumerate(stages):
-        print(
-            f"{place + 1:>5} {1e6 * stage.call:>10.0f} {1e6 * stage.image:>12.0f} "
-            f"{1e6 * stage.moved if place else 0:>15.1f}  {_reached(place):.3f}"
-        )
+        times = " ".join(f"{1e6 * stage.call(count) / count:>9.0f}" for count in counts)
+        moved = 1e6 * stage.moved if place else 0
+        print(f"{place + 1:>5}  {times:<36} {moved:>15.1f}  {_reached(place):.3f}")
 
 
 def _reached(place):
@@ -151,16 +163,16 @@ def _reached(place):
 def _network_seconds(stages):
     """Seconds of a picture by the way it is classified."""
     batch = _BATCH_SIZE.value
-    reached = [_reached(place) for place in range(len(stages))]
-    moved = sum(r * stage.moved for r, stage in list(zip(reached, stages, strict=True))[1:])
-    images = sum(r * stage.image for r, stage in zip(reached, stages, strict=True))
-    calls = sum(stage.call for stage in stages) / batch
-    full = sum(r * stage.call for r, stage in zip(reached, stages, strict=True)) / batch
+    reached = [(_reached(place), stage) for place, stage in enumerate(stages)]
+    moved = sum(share * stage.moved for share, stage in reached[1:])
+    full = sum(share * stage.call(batch) for share, stage in reached) / batch
     return {
-        "whole": sum(stage.image for stage in stages) + calls,
-        "early exit": images + calls + moved,
+        "whole": sum(stage.call(batch) for stage in stages) / batch,
+        # Later stages run on fewer images, at least on one.
+        "early exit": moved
+        + sum(stage.call(max(1, share * batch)) for share, stage in reached) / batch,
         # Survivors are gathered, and put together with those of other batches.
-        "regrouped": images + full + 2 * moved,
+        "regrouped": full + 2 * moved,
     }
 
 

@@ -14,15 +14,14 @@ import numpy as np
 import tensorflow as tf
 from absl import flags
 
+from benchmarks.half_leave import half_leave
 from benchmarks.whole_batches import whole_batches
 from tf_adaptive.compression.folding import fold_batch_norm
 from tf_adaptive.errors import InputError, check_choice, check_whole
 from tf_adaptive.exits.costs import profile
 from tf_adaptive.exits.early_exit import EarlyExit
-from tf_adaptive.exits.evaluation import confidences_of_exits
 from tf_adaptive.exits.operating_point import OperatingPoint
 from tf_adaptive.exits.regrouping import Regrouping
-from tf_adaptive.exits.thresholds import thresholds_for_budget
 from tf_adaptive.programs import program
 from tf_adaptive.reports.logits import collect_logits
 from tf_adaptive.runs.dataset import load_run_dataset
@@ -70,7 +69,7 @@ def main():
         batches = whole_batches(dataset, batch_size, images=_IMAGES.value)
         logits, _ = collect_logits(model, batches)
         batches = [images for images, _ in batches]
-        for policy, point in {**budgets, "half leave": _half_leave(logits, rows.measure)}.items():
+        for policy, point in {**budgets, "half leave": half_leave(logits, rows.measure)}.items():
             early = EarlyExit(model, point)
             exits = np.concatenate([early(images)["exit"] for images in batches])
             shares = np.bincount(exits - 1, minlength=len(costs)) / len(exits)
@@ -97,14 +96,6 @@ def _budgets(rows):
         f"p = {p}": OperatingPoint(thresholds[p], rows.measure, f"p = {p}", rows.temperatures)
         for p in _BUDGETS.value
     }
-
-
-def _half_leave(logits, measure):
-    """The operating point at which half of the images that reach an exit leave there."""
-    fractions = 0.5 ** np.arange(1, len(logits) + 1)
-    fractions[-1] *= 2
-    thresholds = thresholds_for_budget(confidences_of_exits(logits, measure), fractions)
-    return OperatingPoint(thresholds, measure, "half leave")
 
 
 def _mean_ratio(shares, macs):

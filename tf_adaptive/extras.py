@@ -19,6 +19,7 @@ _MODULES = {
     "serving": ("tensorflow_serving", "grpc"),
     "parquet": ("pyarrow",),
     "beam": ("apache_beam", "pyarrow"),
+    "benchmark": ("openvino", "onnxruntime", "tf2onnx"),
 }
 
 

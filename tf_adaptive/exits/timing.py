@@ -30,8 +30,8 @@ def milliseconds_of(timed, *, calls):
     In turn, so that a change of the machine's speed falls on all of them alike.
 
     Args:
-        timed: list of `(function, batches)`: a function of a batch that gives tensors, and the list
-            of batches that it is called with, again and again.
+        timed: list of `(function, batches)`: a function of a batch that gives tensors or arrays,
+            and the list of batches that it is called with, again and again.
         calls: how often each function is timed; two more calls warm it up.
 
     Returns:
@@ -72,5 +72,5 @@ def _run_to_exit(stages, inputs):
 
 def _milliseconds(function, images):
     start = time.perf_counter()
-    tf.nest.map_structure(lambda tensor: tensor.numpy(), function(images))
+    tf.nest.map_structure(np.asarray, function(images))
     return 1000 * (time.perf_counter() - start)
