@@ -139,10 +139,10 @@ def _decoding_seconds(pixels):
 
     batch = _BATCH_SIZE.value
     files = tf.data.Dataset.from_tensor_slices([encode(photo).numpy() for photo in photos])
-    batches = files.repeat().map(image_of).batch(batch).take(max(2, 50 * _REPEATS.value // batch))
-    # The first ones start it.
-    times = [_seconds(lambda: list(batches)) for _ in range(3)]
-    return times[-1] / (batch * len(list(batches)))
+    batches = iter(files.repeat().map(image_of).batch(batch))
+    # The first one starts it.
+    times = [_seconds(lambda: next(batches)) for _ in range(_REPEATS.value + 1)]
+    return float(np.median(times[1:])) / batch
 
 
 def _print_stages(stages):

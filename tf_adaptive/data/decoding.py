@@ -9,7 +9,7 @@ import functools
 import tensorflow as tf
 
 from tf_adaptive.data.bmp import bmp_size, opaque, read_bmp
-from tf_adaptive.data.file_bytes import file_bytes, find_part, has_name, number
+from tf_adaptive.data.file_bytes import file_bytes, find_part, has_name, number, where_held
 from tf_adaptive.data.gif import first_picture, gif_size
 from tf_adaptive.data.orientation import (
     jpeg_orientation,
@@ -167,15 +167,21 @@ def _png(encoded, start, channels, as_seen):
 def _png_has_alpha(encoded, start):
     """Whether it has alpha, or a transparent colour: where it has none, the decoder adds a wrong
     one to pixels of few bits."""
-    content = file_bytes(encoded)
-    position = find_part(
-        content,
-        8,
-        is_last=lambda at: has_name(content, at + 4, b"tRNS") | has_name(content, at + 4, b"IDAT"),
-        following=lambda at: at + 12 + number(content, at, 4, big_endian=True),
-    )
+
+    def before_the_pixels():
+        content = file_bytes(encoded)
+        position = find_part(
+            content,
+            8,
+            is_last=lambda at: (
+                has_name(content, at + 4, b"tRNS") | has_name(content, at + 4, b"IDAT")
+            ),
+            following=lambda at: at + 12 + number(content, at, 4, big_endian=True),
+        )
+        return has_name(content, position + 4, b"tRNS")
+
     colour_type = number(start, 25, 1, big_endian=True)
-    return (colour_type >= 4) | has_name(content, position + 4, b"tRNS")
+    return (colour_type >= 4) | where_held(encoded, b"tRNS", before_the_pixels, tf.constant(False))
 
 
 def _bmp(encoded, start, channels, as_seen):

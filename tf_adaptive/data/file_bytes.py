@@ -54,6 +54,22 @@ def has_name(content, position, name):
     return tf.equal(found, int.from_bytes(name, "big"))
 
 
+def where_held(encoded, name, look, otherwise):
+    """What `look()` finds in a file, which is `otherwise` in one without these bytes anywhere.
+
+    Most have none, and to go from part to part is many small steps.
+
+    Args:
+        encoded: string scalar, the file.
+        name: bytes of letters.
+        look: function without arguments.
+        otherwise: a tensor like what it gives.
+    """
+    # \C is any byte, whatever text it is of.
+    is_held = tf.strings.regex_full_match(encoded, rf"\C*{name.decode()}\C*")
+    return tf.cond(is_held, look, lambda: otherwise)
+
+
 def find_part(content, position, *, is_last, following):
     """Goes from part to part of a file, as far as 4,096 of them.
 

@@ -3,9 +3,19 @@
 Damaged notes, and those of other kinds than the standard's, are as good as none.
 """
 
+import functools
+
 import tensorflow as tf
 
-from tf_adaptive.data.file_bytes import end_of, file_bytes, find_part, has_name, number, number_of
+from tf_adaptive.data.file_bytes import (
+    end_of,
+    file_bytes,
+    find_part,
+    has_name,
+    number,
+    number_of,
+    where_held,
+)
 
 _UPRIGHT = 1
 _EXIF = b"Exif\0\0"
@@ -24,6 +34,11 @@ _LEFT_RIGHT = (False, True, True, False, False, True, True, False)
 
 def jpeg_orientation(encoded):
     """The orientation that a JPEG file's first EXIF segment notes, from 1 to 8: int64 scalar."""
+    upright = tf.constant(_UPRIGHT, tf.int64)
+    return where_held(encoded, b"Exif", lambda: _segment_orientation(encoded), upright)
+
+
+def _segment_orientation(encoded):
     content = file_bytes(encoded)
 
     def marker(position):
@@ -96,7 +111,13 @@ def upright(image, orientation):
     return tf.cond(tf.equal(orientation, _UPRIGHT), lambda: image, turned)
 
 
-def _chunk_orientation(encoded, *, first, name, length_at, name_at, big_endian, extra, even):
+def _chunk_orientation(encoded, *, name, **layout):
+    upright = tf.constant(_UPRIGHT, tf.int64)
+    found = functools.partial(_orientation_of_chunk, encoded, name=name, **layout)
+    return where_held(encoded, name, found, upright)
+
+
+def _orientation_of_chunk(encoded, *, first, name, length_at, name_at, big_endian, extra, even):
     content = file_bytes(encoded)
 
     def length(position):
