@@ -1,9 +1,11 @@
+import functools
 import os
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from tests.parts import assert_parts_are_the_whole
 from tf_adaptive.data import load_dataset
 from tf_adaptive.data.checked_files import CACHE_VARIABLE, CheckedFiles
 from tf_adaptive.data.decoding import AS_SEEN, AS_STORED
@@ -112,6 +114,9 @@ def test_a_pass_repeats_and_goes_on_from_any_batch(tmp_path):
         np.testing.assert_array_equal(labels, expected_labels)
     other = collect(dataset.training_batches(8, epoch=2, seed=3))
     assert (other[0][0] != whole[0][0]).any()
+    training = functools.partial(dataset.training_batches, 8, epoch=1, seed=3, first_batch=1)
+    for batches_of in (training, functools.partial(dataset.batches, "validation", 4)):
+        assert_parts_are_the_whole(batches_of, parts=2)
 
 
 def test_pictures_are_what_batches_hold(tmp_path):

@@ -1,6 +1,9 @@
+import functools
+
 import numpy as np
 import pytest
 
+from tests.parts import assert_parts_are_the_whole
 from tf_adaptive.data.array_images import array_dataset
 from tf_adaptive.errors import InputError
 
@@ -206,3 +209,10 @@ def test_refuses_to_be_seen_otherwise(grey, arguments, message):
 def test_colour_images_stay_in_colour(dataset):
     with pytest.raises(InputError, match="`channels` must be 3 for the images"):
         dataset.seen_with(channels=1)
+
+
+@pytest.mark.parametrize("parts", [2, 4])
+def test_workers_see_their_part_of_every_batch(dataset, parts):
+    training = functools.partial(dataset.training_batches, 8, epoch=1, seed=3, first_batch=2)
+    for batches_of in (training, functools.partial(dataset.batches, "test", 8)):
+        assert_parts_are_the_whole(batches_of, parts=parts)

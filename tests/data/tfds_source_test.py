@@ -1,3 +1,4 @@
+import functools
 import json
 
 import numpy as np
@@ -5,6 +6,7 @@ import pytest
 import requests
 import tensorflow_datasets as tfds
 
+from tests.parts import assert_parts_are_the_whole
 from tf_adaptive.data import fashion_mnist, load_dataset, tfds_source
 from tf_adaptive.errors import InputError
 from tf_adaptive.runs.dataset import load_run_dataset
@@ -179,6 +181,9 @@ def test_a_streamed_pass_is_shuffled_repeats_and_goes_on_from_any_batch(load_sha
             np.testing.assert_array_equal(images, others)
             np.testing.assert_array_equal(labels, other_labels)
     assert (collect(epoch=2)[0][1] != whole[0][1]).any()
+    training = functools.partial(dataset.training_batches, 16, epoch=1, seed=3, first_batch=1)
+    for batches_of in (training, functools.partial(dataset.batches, "test", 16)):
+        assert_parts_are_the_whole(batches_of, parts=4)
 
 
 def test_streamed_sizes_and_pictures(load_shapes):

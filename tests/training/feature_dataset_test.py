@@ -1,8 +1,11 @@
+import functools
+
 import keras
 import numpy as np
 import pytest
 
 from tests.bounds import ROUNDING, apart
+from tests.parts import assert_parts_are_the_whole
 from tests.training.tiny_training import BATCH_SIZE, tiny_dataset, tiny_model
 from tf_adaptive.errors import InputError
 from tf_adaptive.exits.collaboration import with_collaboration
@@ -173,3 +176,10 @@ def test_training_on_features_is_training_on_images_over_a_frozen_network():
 
     for ours, theirs in zip(on_features.get_weights(), on_images.get_weights(), strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5)
+
+
+def test_workers_see_their_part_of_every_batch():
+    dataset = FeatureDataset([pairs(10)], validation=pairs(5))
+    training = functools.partial(dataset.training_batches, 4, epoch=1, seed=3, first_batch=1)
+    for batches_of in (training, functools.partial(dataset.batches, "validation", 4)):
+        assert_parts_are_the_whole(batches_of, parts=2)
