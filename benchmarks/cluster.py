@@ -1,6 +1,6 @@
 """What many pictures cost on a cluster, and where early exit stops paying there.
 
-    python -m benchmarks.cluster --preset msdnet_imagenet_k4 --num_classes 1000 --image_size 224
+    python -m benchmarks.cluster --preset msdnet_imagenet_step4 --num_classes 1000 --image_size 224
 
 Measures on one core of this machine: decoding a picture of several kinds to what the network takes;
 every stage of a network with exits on few and on many images, as small batches cost more an image;
@@ -31,7 +31,7 @@ from tf_adaptive.models.from_preset import build_network
 from tf_adaptive.programs import program
 
 _MODEL = flags.DEFINE_string("model", "msdnet", "network: msdnet or ranet")
-_PRESET = flags.DEFINE_string("preset", "msdnet_imagenet_k4", "its configuration")
+_PRESET = flags.DEFINE_string("preset", "msdnet_imagenet_step4", "its configuration")
 _NUM_CLASSES = flags.DEFINE_integer("num_classes", 1000, "number of classes")
 _IMAGE_SIZE = flags.DEFINE_integer("image_size", 224, "pixels a side of what the network takes")
 _LEAVING = flags.DEFINE_float("leaving", 0.5, "share of the images that reach an exit and leave")
