@@ -161,6 +161,17 @@ DRNET_TRAINING = (
     *("--warmup_epochs", "0", "--dense"),
 )
 
+# Programs that train a network twice, with their flags but for --run_dir.
+TWO_PHASES = (
+    ("trainers.train_drnet", DRNET_TRAINING),
+    (
+        "trainers.train_exits",
+        (*BUILT_EXITS_TRAINING, "--mode", "backbone_then_joint", "--backbone_epochs", "1"),
+    ),
+)
+# Those that make a new run of a finished one, in --output_dir.
+SECOND_RUNS = ("trainers.train_collaboration", "trainers.train_quantized")
+
 
 @pytest.fixture(scope="session")
 def finished_drnet(made_once):

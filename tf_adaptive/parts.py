@@ -9,7 +9,7 @@ def rows_of_part(rows, part):
     """The first of a batch's rows that are a worker's, and the one behind its last.
 
     Args:
-        rows: number of images in the batch, a whole number or an integer tensor.
+        rows: number of images in the batch, a whole number, or integers as an array or a tensor.
         part: `(index, count)` of the worker; `WHOLE` for all rows.
     """
     index, count = part
@@ -28,11 +28,8 @@ def positions_of_part(size, batch_size, *, first_batch, part):
     Returns:
         int64, ascending; a batch is `batch_size // count` of them, the last one of what is left.
     """
-    firsts = range(first_batch * batch_size, size, batch_size)
-    return np.concatenate(
-        [
-            first + np.arange(*rows_of_part(min(batch_size, size - first), part), dtype=np.int64)
-            for first in firsts
-        ]
-        or [np.zeros(0, np.int64)]
-    )
+    positions = np.arange(first_batch * batch_size, size, dtype=np.int64)
+    places = positions % batch_size
+    rows_of_its_batch = np.minimum(batch_size, size - (positions - places))
+    first, last = rows_of_part(rows_of_its_batch, part)
+    return positions[(places >= first) & (places < last)]

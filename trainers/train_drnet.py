@@ -264,20 +264,20 @@ def _trained_classifier(step, model, dataset, directory, config, devices):
 
 
 def _train(step, dataset, directory, epochs, config, devices):
-    with devices.prepared(step):
-        train(
-            step,
-            dataset,
-            epochs=epochs,
-            batch_size=_BATCH_SIZE.value,
-            seed=_SEED.value,
-            run_dir=directory,
-            config=config,
-            resume=(directory / "config.json").exists(),
-            may_differ=_MAY_DIFFER,
-            checkpoint_seconds=training_flags.CHECKPOINT_SECONDS.value,
-            progress=TerminalProgress(),
-        )
+    train(
+        step,
+        dataset,
+        devices=devices,
+        epochs=epochs,
+        batch_size=_BATCH_SIZE.value,
+        seed=_SEED.value,
+        run_dir=directory,
+        config=config,
+        resume=(directory / "config.json").exists(),
+        may_differ=_MAY_DIFFER,
+        checkpoint_seconds=training_flags.CHECKPOINT_SECONDS.value,
+        progress=TerminalProgress(),
+    )
 
 
 if __name__ == "__main__":

@@ -8,11 +8,12 @@ import sys
 import pytest
 
 from tests.conftest import (
-    BUILT_EXITS_TRAINING,
     DRNET_SEARCH,
     DRNET_TRAINING,
     MULTI_EXIT_SEARCH,
+    SECOND_RUNS,
     TRAINING,
+    TWO_PHASES,
 )
 from tests.trainers.programs import REPOSITORY, kill_program_at, refused, rows, run_program
 from tests.training.replicas_trial import KINDS
@@ -67,11 +68,7 @@ def test_a_run_on_two_replicas_and_on_one(tmp_path):
 @pytest.mark.parametrize(
     ("program", "flags"),
     [
-        ("trainers.train_drnet", DRNET_TRAINING),
-        (
-            "trainers.train_exits",
-            (*BUILT_EXITS_TRAINING, "--mode", "backbone_then_joint", "--backbone_epochs", "1"),
-        ),
+        *TWO_PHASES,
         ("trainers.tune", MULTI_EXIT_SEARCH),
         ("trainers.tune", (*DRNET_SEARCH, "--dense")),
     ],
@@ -85,7 +82,7 @@ def test_programs_on_two_replicas(tmp_path, program, flags):
 
 
 @pytest.mark.large
-@pytest.mark.parametrize("program", ["trainers.train_collaboration", "trainers.train_quantized"])
+@pytest.mark.parametrize("program", SECOND_RUNS)
 def test_second_runs_on_two_replicas(tmp_path, finished_run, program):
     flags = ("--epochs", "1", "--batch_size", "32", "--run_dir", finished_run)
     two = ("--strategy", "mirrored:2", "--output_dir", tmp_path / "run")

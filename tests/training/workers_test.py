@@ -8,7 +8,7 @@ import time
 import numpy as np
 import pytest
 
-from tests.conftest import BUILT_EXITS_TRAINING, DRNET_TRAINING, TRAINING
+from tests.conftest import SECOND_RUNS, TRAINING, TWO_PHASES
 from tests.trainers.programs import (
     assert_same_weights,
     refused,
@@ -109,23 +109,14 @@ def test_two_workers_step_as_two_replicas_of_one(tmp_path):
 
 
 @pytest.mark.large
-@pytest.mark.parametrize(
-    ("program", "flags"),
-    [
-        ("trainers.train_drnet", DRNET_TRAINING),
-        (
-            "trainers.train_exits",
-            (*BUILT_EXITS_TRAINING, "--mode", "backbone_then_joint", "--backbone_epochs", "1"),
-        ),
-    ],
-)
+@pytest.mark.parametrize(("program", "flags"), TWO_PHASES)
 def test_trainings_of_two_phases(tmp_path, program, flags):
     train_to_the_end(2, program, *flags, "--run_dir", tmp_path / "run")
     assert any((tmp_path / "run" / "report").glob("*.csv"))
 
 
 @pytest.mark.large
-@pytest.mark.parametrize("program", ["trainers.train_collaboration", "trainers.train_quantized"])
+@pytest.mark.parametrize("program", SECOND_RUNS)
 def test_trainings_of_a_second_run(tmp_path, finished_run, program):
     flags = ("--epochs", "1", "--batch_size", "32", "--run_dir", finished_run)
     train_to_the_end(2, program, *flags, "--output_dir", tmp_path / "run")

@@ -71,7 +71,7 @@ _SETTINGS = {
 
 
 # What a run's settings hold beside what it was started with.
-_OF_START = ("versions", "strategies_before")
+_BESIDE_SETTINGS = ("versions", "strategies_before")
 
 
 def start_run(run_dir, config):
@@ -183,7 +183,7 @@ def check_resumed_run(run_dir, config, *, may_differ=()):
     """
     run_dir = pathlib.Path(run_dir)
     found = _read_unfinished(run_dir, "run_dir")
-    stored = {name: found[name] for name in found if name not in _OF_START}
+    stored = {name: found[name] for name in found if name not in _BESIDE_SETTINGS}
     if "calibration_size" in config:
         # Runs of former versions trained on all that was not held out to validate.
         stored.setdefault("calibration_size", 0)

@@ -212,11 +212,11 @@ class GradientStep:
         groups = [[variable.value for variable in variables] for _, variables in self._optimizers]
         gradients = self._gradients(tape, loss, groups, share)
         self._learning_rate.assign(self._optimizers[0][0].learning_rate)
+        of_share = self._weight_decay if share is None else self._weight_decay * share
         for (optimizer, variables), own in zip(self._optimizers, gradients, strict=True):
             if self._weight_decay:
-                decay = self._weight_decay if share is None else self._weight_decay * share
                 # Scaled as the loss is, where it is.
-                decay = optimizer.scale_loss(decay) if self._scales_loss else decay
+                decay = optimizer.scale_loss(of_share) if self._scales_loss else of_share
                 own = [
                     gradient + decay * variable.value
                     for gradient, variable in zip(own, variables, strict=True)

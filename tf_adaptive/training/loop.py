@@ -1,5 +1,6 @@
 """The training loop: epochs, validation, checkpoints and how to continue from them."""
 
+import contextlib
 import math
 import pathlib
 import time
@@ -22,6 +23,7 @@ def train(
     step,
     dataset,
     *,
+    devices=None,
     epochs,
     batch_size,
     seed,
@@ -50,6 +52,7 @@ def train(
     Args:
         step: a `GradientStep`, such as `TrainStep`.
         dataset: an `ImageDataset` or a `FeatureDataset`.
+        devices: `Devices` in whose scope the step was made; None for one device.
         epochs: passes over the training images.
         batch_size: images in a batch.
         seed: what order and augmentation of the images are drawn from.
@@ -92,7 +95,8 @@ def train(
         training.open(pathlib.Path(run_dir), config, resume, may_differ, is_chief)
         if is_chief:
             step.wait_for_all()
-    training.run(checkpoint_seconds, checkpoint_steps or math.inf)
+    with contextlib.nullcontext() if devices is None else devices.prepared(step):
+        training.run(checkpoint_seconds, checkpoint_steps or math.inf)
     return training.rows
 
 

@@ -5,16 +5,10 @@ import shutil
 from tf_adaptive.training.loop import train
 
 
-def train_or_resume(step, dataset, *, devices, run_dir, **arguments):
-    """Trains in `run_dir`, going on with what is there, however little it is; see `train`.
-
-    Args:
-        devices: `Devices`.
-        step, dataset, run_dir, **arguments: see `train`.
-    """
+def train_or_resume(step, dataset, *, run_dir, **arguments):
+    """Trains in `run_dir`, going on with what is there, however little it is; see `train`."""
     resume = (run_dir / "config.json").exists()
     if not resume:
         # All that a training killed at its very beginning leaves is half a config.json.
         shutil.rmtree(run_dir, ignore_errors=True)
-    with devices.prepared(step):
-        train(step, dataset, run_dir=run_dir, resume=resume, **arguments)
+    train(step, dataset, run_dir=run_dir, resume=resume, **arguments)

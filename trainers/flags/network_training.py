@@ -86,17 +86,17 @@ def train_in(directory, step, data, *, devices, epochs, config, resume):
         devices: `Devices`.
         step, data, epochs, config, resume: see `train`.
     """
-    with devices.prepared(step):
-        train(
-            step,
-            data,
-            epochs=epochs,
-            batch_size=BATCH_SIZE.value,
-            seed=SEED.value,
-            run_dir=directory,
-            config=config,
-            resume=resume,
-            may_differ=MAY_DIFFER,
-            checkpoint_seconds=training_flags.CHECKPOINT_SECONDS.value,
-            progress=TerminalProgress(),
-        )
+    train(
+        step,
+        data,
+        devices=devices,
+        epochs=epochs,
+        batch_size=BATCH_SIZE.value,
+        seed=SEED.value,
+        run_dir=directory,
+        config=config,
+        resume=resume,
+        may_differ=MAY_DIFFER,
+        checkpoint_seconds=training_flags.CHECKPOINT_SECONDS.value,
+        progress=TerminalProgress(),
+    )

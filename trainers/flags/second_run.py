@@ -86,20 +86,20 @@ def train_to_end(step, data, model, *, devices, epochs, config, dataset):
         config: settings of the finished run.
         dataset: `ImageDataset`, of `data_of`.
     """
-    with devices.prepared(step):
-        train(
-            step,
-            data,
-            epochs=epochs,
-            batch_size=BATCH_SIZE.value,
-            seed=SEED.value,
-            run_dir=OUTPUT_DIR.value,
-            config=settings_of_data(config) | program.flag_values() | dataset.description(),
-            resume=RESUME.value,
-            may_differ=(*MAY_DIFFER, "output_dir"),
-            checkpoint_seconds=_CHECKPOINT_SECONDS.value,
-            progress=TerminalProgress(),
-        )
+    train(
+        step,
+        data,
+        devices=devices,
+        epochs=epochs,
+        batch_size=BATCH_SIZE.value,
+        seed=SEED.value,
+        run_dir=OUTPUT_DIR.value,
+        config=settings_of_data(config) | program.flag_values() | dataset.description(),
+        resume=RESUME.value,
+        may_differ=(*MAY_DIFFER, "output_dir"),
+        checkpoint_seconds=_CHECKPOINT_SECONDS.value,
+        progress=TerminalProgress(),
+    )
     strategy_flags.leave_to_chief(devices)
     finish_run(OUTPUT_DIR.value, model)
     report_run(OUTPUT_DIR.value, dataset=dataset)
