@@ -13,10 +13,10 @@ import pathlib
 
 from absl import flags
 
-from tf_adaptive.data.decoding import AS_STORED
 from tf_adaptive.errors import InputError
 from tf_adaptive.exits import plots
 from tf_adaptive.files import replaced_whole
+from tf_adaptive.pictures import AS_STORED
 from tf_adaptive.programs import program
 from tf_adaptive.reports.figures import OKABE_ITO
 from tf_adaptive.runs.directory import read_config

@@ -1,10 +1,6 @@
 """From a finished run to its use: programs, run as `python -m savedmodels.NAME`."""
 
-from tf_adaptive.programs import quiet
+import lazy_loader
 
-quiet.import_tensorflow()
-
-from .serving.saved_model import export_model  # noqa: E402
-from .tflite.conversion import convert_model  # noqa: E402
-
-__all__ = ["convert_model", "export_model"]
+# Each name is imported when it is first used; `__init__.pyi` lists them.
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -14,9 +14,9 @@ import urllib.request
 import numpy as np
 import tensorflow as tf
 
-from tf_adaptive.data.decoding import PICTURE_KINDS
 from tf_adaptive.errors import InputError, plain_reason
 from tf_adaptive.extras import lazily
+from tf_adaptive.pictures import PICTURE_KINDS
 
 grpc = lazily("grpc", extra="serving")
 predict_pb2 = lazily("tensorflow_serving.apis.predict_pb2", extra="serving")

@@ -4,14 +4,18 @@
 
 OUTPUT holds the .tflite files, with a signature for each stage, or for a DRNet's predictor and each
 resolution; `description.json`, what `savedmodels.tflite.exit_runner` or
-`savedmodels.tflite.resolution_runner` needs to know; and `agreement.csv`: size, accuracy and
-agreement with the Keras model. A run of trainers.train_quantized has the ranges of int8 in its
-network, others have them measured.
+`savedmodels.tflite.resolution_runner` needs to know; `agreement.csv`: size, accuracy and agreement
+with the Keras model; and `run.py`, which classifies pictures where nothing of this package is:
+`pip install numpy ai-edge-litert pillow`, `python run.py photo.jpg`. A run of
+trainers.train_quantized has the ranges of int8 in its network, others have them measured.
 """
 
+# ruff: noqa: E402 - TensorFlow's notices come when it is first imported.
 from absl import flags
 
-from tf_adaptive.programs import program
+from tf_adaptive.programs import program, quiet
+
+quiet.import_tensorflow()
 
 from . import flags as operating_point_flags
 from .tflite.conversion import convert_run

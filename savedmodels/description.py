@@ -1,14 +1,22 @@
 """What stands beside an exported or converted network, so that it is used without its run."""
 
+import hashlib
 import json
 import pathlib
 
-from tf_adaptive.data.decoding import AS_STORED
 from tf_adaptive.errors import InputError, is_whole
 from tf_adaptive.exits.thresholds import MEASURES
+from tf_adaptive.pictures import AS_STORED
 from tf_adaptive.reports.pictures import checked_class_names
-from tf_adaptive.runs.dataset import DATA_SETTINGS, PICTURE_READING
-from tf_adaptive.runs.stored_fields import DATA_FIELDS, check_fields, is_list_of, is_number, or_none
+from tf_adaptive.runs.stored_fields import (
+    DATA_FIELDS,
+    DATA_SETTINGS,
+    PICTURE_READING,
+    check_fields,
+    is_list_of,
+    is_number,
+    or_none,
+)
 
 DESCRIPTION_FILE = "description.json"
 _FIELDS = {
@@ -69,6 +77,12 @@ def write_description(directory, description):
     """
     text = json.dumps(description, indent=2) + "\n"
     pathlib.Path(directory, DESCRIPTION_FILE).write_text(text, encoding="utf-8")
+
+
+def mark_of(directory):
+    """What tells a network from another one in the same place; empty where there is none."""
+    path = pathlib.Path(directory, DESCRIPTION_FILE)
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
 
 
 def read_description(directory, fields):

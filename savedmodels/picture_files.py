@@ -2,8 +2,8 @@
 
 import os
 
-from tf_adaptive.data.decoding import MAX_PIXELS, PICTURE_SUFFIXES
 from tf_adaptive.errors import InputError
+from tf_adaptive.pictures import MAX_PIXELS, PICTURE_SUFFIXES
 
 STANDARD_INPUT = "-"
 

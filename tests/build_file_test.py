@@ -62,7 +62,10 @@ def test_every_test_file_and_every_program_has_a_target(targets, python_files):
         file
         for file in python_files
         if not file.startswith("tests/")
-        and '__name__ == "__main__"' in (REPOSITORY / file).read_text()
+        and all(
+            words in (REPOSITORY / file).read_text()
+            for words in ('__name__ == "__main__"', "program.run(main")
+        )
     }
     assert files_of("py_binary") == programs
     assert files_of("py_test") == {file for file in python_files if file.endswith("_test.py")}

@@ -15,7 +15,7 @@ _MODULES = {
     "programs": ("absl", "tensorboard"),
     "tune": ("keras_tuner", "sklearn", "tensorboard"),
     "prune": ("tensorflow_model_optimization", "tf_keras"),
-    "tflite": ("ai_edge_litert",),
+    "tflite": ("ai_edge_litert", "PIL"),
     "serving": ("tensorflow_serving", "grpc"),
     "parquet": ("pyarrow",),
     "beam": ("apache_beam", "pyarrow"),

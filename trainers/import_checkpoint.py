@@ -8,11 +8,11 @@ The file is read without PyTorch, and no code in it is run.
 
 from absl import flags
 
-from tf_adaptive.data.decoding import AS_SEEN, PICTURE_READINGS
 from tf_adaptive.errors import check_choice
 from tf_adaptive.models.from_preset import build_network
 from tf_adaptive.models.pytorch_file import read_pytorch_file
 from tf_adaptive.models.pytorch_weights import load_pytorch_weights, published_num_classes
+from tf_adaptive.pictures import AS_SEEN, PICTURE_READINGS
 from tf_adaptive.programs import program
 from tf_adaptive.runs.directory import finish_run, start_run
 

@@ -7,10 +7,9 @@ import itertools
 import os
 import tarfile
 
-import tensorflow as tf
-
-from tf_adaptive.data.decoding import PICTURE_SUFFIXES
 from tf_adaptive.errors import InputError
+from tf_adaptive.pictures import PICTURE_SUFFIXES
+from tf_adaptive.programs import quiet
 
 from ..picture_files import find_pictures, read_picture
 
@@ -174,6 +173,10 @@ def _in_tar(path):
 
 
 def _in_tfrecord(path):
+    # Only these need TensorFlow, whose notices come when it is first imported.
+    quiet.import_tensorflow()
+    import tensorflow as tf
+
     try:
         for number, record in enumerate(tf.data.TFRecordDataset(path)):
             example = tf.train.Example.FromString(record.numpy())

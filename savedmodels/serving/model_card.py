@@ -1,7 +1,7 @@
 """`model_card.md`: what an exported model is, what it costs, and how it was trained."""
 
-from tf_adaptive.data.decoding import AS_SEEN, MAX_PIXELS, PICTURE_KINDS
 from tf_adaptive.exits.thresholds import NEVER
+from tf_adaptive.pictures import AS_SEEN, MAX_PIXELS, PICTURE_KINDS
 
 _MILLION = 1e6
 _NOT_MEASURED = "not measured"

@@ -7,7 +7,7 @@ from tf_adaptive.exits.outputs import with_exits
 from tf_adaptive.reports.logits import collect_logits, percent
 from tf_adaptive.routing.evaluation import routed_collector
 
-from .answer import softmax
+from .run import softmax
 
 # Of the images, in every row.
 LEAST_AGREEMENT_PERCENT = {"float32": 99.9, "float16": 99.0, "int8": 95.0}

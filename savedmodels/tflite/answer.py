@@ -28,9 +28,3 @@ class Answer:
     exit: int | None
     resolution: int | None
     seconds: float
-
-
-def softmax(logits):
-    """Probabilities of logits `(..., classes)`, of the same dtype."""
-    exponentials = np.exp(logits - logits.max(axis=-1, keepdims=True))
-    return exponentials / exponentials.sum(axis=-1, keepdims=True)

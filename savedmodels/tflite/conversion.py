@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import shutil
 from collections.abc import Callable
 
 from tf_adaptive.compression.folding import fold_batch_norm
@@ -16,6 +17,7 @@ from tf_adaptive.routing.dispatch import Routing
 from tf_adaptive.runs.run import Run
 
 from ..description import check_described, write_description
+from . import run as run_file
 from .agreement import (
     LEAST_AGREEMENT_PERCENT,
     agreement_of_exits,
@@ -27,6 +29,7 @@ from .files import PRECISIONS, write_files
 from .folder import (
     AGREEMENT_FILE,
     FILES_FIELD,
+    RUN_FILE,
     check_output,
     described_files,
     folder_replaced_whole,
@@ -113,7 +116,8 @@ def convert_run(
     Args:
         run_dir: directory of a finished run; of a network with exits, one with a report.
         output: the folder: new, empty, or one that this function wrote, which is replaced. It gets
-            the .tflite files, `description.json` and `agreement.csv`.
+            the .tflite files, `description.json`, `agreement.csv` and `run.py`, which classifies
+            pictures by NumPy, LiteRT and Pillow alone.
         precision, single_file: see `savedmodels.tflite.files.write_files`.
         test_images: how many test images to compare on; None for 1,000, or all of fewer.
         least_agreement: percent of them on which both must say the same; None for
@@ -229,6 +233,7 @@ def _convert(
             for row, part in zip(agreement, parts, strict=True)
         ]
         put_in_place(folder, {AGREEMENT_FILE: table}, {})
+        shutil.copyfile(run_file.__file__, folder / RUN_FILE)
         check_agreement(table, precision=precision, least_percent=least_agreement)
     return table
 

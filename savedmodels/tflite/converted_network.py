@@ -6,12 +6,12 @@ import time
 import numpy as np
 
 from tf_adaptive.errors import InputError
-from tf_adaptive.images import scale_and_offset
 
 from ..description import DESCRIPTION_FILE, read_description
 from .answer import Answer
 from .compiled import Compiler, Signature, shape_of
 from .folder import FILES_FIELD, check_described_file
+from .run import normalized
 
 # What a runner must know of a signature.
 _PART_FIELDS = {"signature": str, "file": str, "logits": str}
@@ -48,9 +48,6 @@ class ConvertedNetwork:
         self.description = read_description(directory, fields)
         self.image_shape = tuple(self.description["image_shape"])
         self.class_names = tuple(self.description["class_names"])
-        self._scale, self._offset = scale_and_offset(
-            self.description["mean"], self.description["std"]
-        )
         # Folders of before say nothing of their files.
         self._described_files = self.description.get(FILES_FIELD)
         self._compiler = Compiler(accelerator=accelerator, threads=threads)
@@ -164,7 +161,8 @@ class ConvertedNetwork:
                 f"`image` must be a uint8 array of the shape {self.image_shape}. Received: "
                 f"{getattr(image, 'dtype', type(image).__name__)} of the shape {np.shape(image)}."
             )
-        self._images.write(image[np.newaxis].astype(np.float32) * self._scale + self._offset)
+        mean, std = self.description["mean"], self.description["std"]
+        self._images.write(normalized(image, mean, std)[np.newaxis])
 
     def answer(self, probabilities, *, confidence, start, exit=None, resolution=None):
         """An `Answer`.

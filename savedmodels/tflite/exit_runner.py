@@ -8,8 +8,8 @@ from tf_adaptive.errors import InputError
 from tf_adaptive.exits.operating_point import OperatingPoint
 from tf_adaptive.exits.thresholds import NEVER, check_thresholds
 
-from .answer import softmax
 from .converted_network import ConvertedNetwork
+from .run import first_sure
 
 _FIELDS = {"stages": list, "measure": str, "thresholds": list}
 
@@ -100,11 +100,13 @@ class StagedRunner:
         """
         start = time.perf_counter()
         self._network.give(image)
-        for place, number in enumerate(self.enabled_exits):
-            probabilities = softmax(self._logits(place) * self._scales[number - 1])
-            confidence = _confidence(probabilities, self._measure)
-            if number == self.num_exits or confidence >= self.thresholds[number - 1]:
-                break
+        probabilities, confidence, number = first_sure(
+            self._logits,
+            enabled_exits=self.enabled_exits,
+            thresholds=self.thresholds,
+            scales=self._scales,
+            measure=self._measure,
+        )
         return self._network.answer(probabilities, confidence=confidence, exit=number, start=start)
 
     def all_exits(self, image):
@@ -117,16 +119,3 @@ class StagedRunner:
         if place == len(self._run):
             self._run.append(self._network.load(self._stages[place]))
         return self._run[place]()
-
-
-def _confidence(probabilities, measure):
-    """`confidence_scores` of one image without TensorFlow's overhead."""
-    if measure == "max_probability":
-        return probabilities.max()
-    if measure == "margin":
-        second, largest = np.partition(probabilities, -2)[-2:]
-        return largest - second
-    probabilities = probabilities.astype(np.float64)
-    logarithms = np.log(np.maximum(probabilities, np.finfo(np.float32).tiny))
-    entropy = -(probabilities @ logarithms) / np.log(len(probabilities))
-    return np.float32(np.clip(1 - entropy, 0, 1))

@@ -12,7 +12,9 @@ from ..description import DESCRIPTION_FILE
 
 AGREEMENT_FILE = "agreement.csv"
 FILES_FIELD = "files"
-_OURS = (DESCRIPTION_FILE, AGREEMENT_FILE)
+# What classifies pictures with the folder and nothing of this package.
+RUN_FILE = "run.py"
+_OURS = (DESCRIPTION_FILE, AGREEMENT_FILE, RUN_FILE, "__pycache__")
 
 
 def check_output(directory):

@@ -7,8 +7,8 @@ import numpy as np
 from tf_adaptive.errors import InputError, is_whole
 from tf_adaptive.runs.stored_fields import check_fields
 
-from .answer import softmax
 from .converted_network import ConvertedNetwork
+from .run import softmax
 
 _FIELDS = {"predictor": dict, "branches": list}
 

@@ -8,8 +8,8 @@ from PIL import Image
 from tests.parts import assert_parts_are_the_whole
 from tf_adaptive.data import load_dataset
 from tf_adaptive.data.checked_files import CACHE_VARIABLE, CheckedFiles
-from tf_adaptive.data.decoding import AS_SEEN, AS_STORED
 from tf_adaptive.errors import InputError
+from tf_adaptive.pictures import AS_SEEN, AS_STORED
 
 
 def write_image(path, *, mode="RGB", size=(20, 16), color=(200, 100, 50)):

@@ -7,8 +7,8 @@ import pytest
 import tensorflow as tf
 
 from tf_adaptive.data import load_dataset
-from tf_adaptive.data.decoding import MAX_ASPECT_RATIO, MAX_PIXELS
 from tf_adaptive.data.preprocessing import Preprocessing
+from tf_adaptive.pictures import MAX_ASPECT_RATIO, MAX_PIXELS
 
 MEAN, STD = (0.4, 0.5, 0.6), (0.2, 0.3, 0.25)
 

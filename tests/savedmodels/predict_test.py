@@ -15,9 +15,9 @@ import tensorflow as tf
 from savedmodels import predict
 from savedmodels.picture_files import MAX_FILE_BYTES
 from tests.trainers.programs import REPOSITORY, refused, run_program
-from tf_adaptive.data.decoding import MAX_PIXELS
 from tf_adaptive.exits.evaluation import confidences_of_exits
 from tf_adaptive.exits.thresholds import choose_exits
+from tf_adaptive.pictures import MAX_PIXELS
 
 PREDICT = "savedmodels.predict"
 IMAGES = 12

@@ -24,6 +24,7 @@ _PROCESSES = multiprocessing.get_context("forkserver")
 _PROCESSES.set_forkserver_preload(
     [
         *("trainers", "tf_adaptive.runs.evaluate", "tests.tiny_networks"),
+        *("tf_adaptive.training.whole", "tf_adaptive.models.from_preset"),
         # What programs import on their way.
         *("matplotlib.figure", "matplotlib.font_manager", "sklearn.datasets"),
         *("sklearn.model_selection", "tensorflow_datasets", "ai_edge_litert.interpreter"),

@@ -84,7 +84,7 @@ def resized_center_crop(images, *, size):
 
     Raises:
         tf.errors.InvalidArgumentError: when run on images that are more than
-            `tf_adaptive.data.decoding.MAX_ASPECT_RATIO` times as long as wide.
+            `tf_adaptive.pictures.MAX_ASPECT_RATIO` times as long as wide.
     """
     with tf.control_dependencies([ratio_check(images)]):
         images = tf.identity(images)

@@ -3,8 +3,9 @@
 import tensorflow as tf
 
 from tf_adaptive.data.augmentation import random_resized_crop, resized_center_crop
-from tf_adaptive.data.decoding import AS_SEEN, decode
+from tf_adaptive.data.decoding import decode
 from tf_adaptive.parts import WHOLE, positions_of_part
+from tf_adaptive.pictures import AS_SEEN
 
 DEFAULT_IMAGE_SIZE = 224
 

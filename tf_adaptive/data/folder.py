@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from tf_adaptive.data.checked_files import CheckedFiles, cache_folder
-from tf_adaptive.data.decoding import AS_SEEN, PICTURE_SUFFIXES, decode, ratio_check
+from tf_adaptive.data.decoding import decode, ratio_check
 from tf_adaptive.data.encoded_images import (
     DEFAULT_IMAGE_SIZE,
     IMAGENET_MEAN,
@@ -19,6 +19,7 @@ from tf_adaptive.data.image_dataset import ImageDataset
 from tf_adaptive.data.splits import split_test, split_training
 from tf_adaptive.errors import InputError, plain_reason
 from tf_adaptive.files import replaced_whole
+from tf_adaptive.pictures import AS_SEEN, PICTURE_SUFFIXES
 
 # Where test images are looked for, the first that is there.
 _TEST_FOLDERS = ("test", "val", "valid", "validation")
@@ -76,7 +77,7 @@ def load_folder(
     for every seed. Those of validation and calibration are held out of the training images in all
     cases. Every file is decoded once, to find bad ones now; later starts decode those that are new
     or were written since (`tf_adaptive.data.checked_files`). Files with other names than
-    `tf_adaptive.data.decoding.PICTURE_SUFFIXES` and folders in a class folder are left out, with
+    `tf_adaptive.pictures.PICTURE_SUFFIXES` and folders in a class folder are left out, with
     a warning that counts them; hidden ones without.
 
     Raises:

@@ -5,10 +5,10 @@ import copy
 import numpy as np
 import tensorflow as tf
 
-from tf_adaptive.data.decoding import AS_SEEN
 from tf_adaptive.errors import InputError, check_choice, check_whole
 from tf_adaptive.images import normalized
 from tf_adaptive.parts import WHOLE
+from tf_adaptive.pictures import AS_SEEN
 
 
 class ImageDataset:

@@ -1,11 +1,11 @@
 """Loads a data set by its name."""
 
-from tf_adaptive.data.decoding import AS_SEEN, PICTURE_READINGS
 from tf_adaptive.data.digits import load_digits
 from tf_adaptive.data.fashion_mnist_scaled import load_fashion_mnist_scaled
 from tf_adaptive.data.folder import load_folder
 from tf_adaptive.data.tfds_source import load_tfds
 from tf_adaptive.errors import InputError, check_choice, check_whole
+from tf_adaptive.pictures import AS_SEEN, PICTURE_READINGS
 
 _FOLDER_PREFIX = "folder:"
 _OWN_NAMES = ("digits", "fashion_mnist_scaled")

@@ -3,8 +3,9 @@
 import tensorflow as tf
 
 from tf_adaptive.data.augmentation import resize, resized_center_crop
-from tf_adaptive.data.decoding import AS_SEEN, decode, size_checks
+from tf_adaptive.data.decoding import decode, size_checks
 from tf_adaptive.images import normalized
+from tf_adaptive.pictures import AS_SEEN
 
 # Decoded pictures are large; this many are in memory at once.
 _PARALLEL_DECODES = 4
@@ -45,7 +46,7 @@ class Preprocessing:
         Raises:
             tf.errors.InvalidArgumentError: when run on another channel count, no pixels, more
                 than `MAX_PIXELS` in an image, or more than `MAX_ASPECT_RATIO` (both of
-                `tf_adaptive.data.decoding`) where only the centre is seen.
+                `tf_adaptive.pictures`) where only the centre is seen.
         """
         channels = self.image_shape[-1]
         shape = tf.shape(images)

@@ -10,7 +10,6 @@ import tensorflow as tf
 from tf_adaptive.data import fashion_mnist
 from tf_adaptive.data.array_images import array_dataset
 from tf_adaptive.data.augmentation import resize
-from tf_adaptive.data.decoding import AS_SEEN
 from tf_adaptive.data.encoded_images import (
     DEFAULT_IMAGE_SIZE,
     IMAGENET_MEAN,
@@ -21,6 +20,7 @@ from tf_adaptive.data.image_dataset import ImageDataset
 from tf_adaptive.data.splits import split_sizes, split_test
 from tf_adaptive.errors import InputError, check_choice
 from tf_adaptive.extras import lazily
+from tf_adaptive.pictures import AS_SEEN
 
 tfds = lazily("tensorflow_datasets", extra="data")
 download_manager = lazily("tensorflow_datasets.core.download.download_manager", extra="data")

@@ -2,7 +2,6 @@
 
 import warnings
 
-import keras
 import numpy as np
 
 from tf_adaptive.errors import InputError, check_choice
@@ -35,8 +34,11 @@ def confidence_scores(logits, measure="max_probability"):
         >>> float(confidence[0])
         1.0
     """
+    # What runs on small devices needs the rest of this file, and no TensorFlow.
+    from keras import ops
+
     check_choice("measure", measure, MEASURES)
-    logits = keras.ops.convert_to_tensor(logits, dtype="float32")
+    logits = ops.convert_to_tensor(logits, dtype="float32")
     shape = tuple(logits.shape)
     if not shape or shape[-1] is None or shape[-1] < 2:
         raise InputError(
@@ -45,20 +47,16 @@ def confidence_scores(logits, measure="max_probability"):
     # TensorFlow's vectorised exp and log give a number another last bit by its place in the batch.
     # In float64 that falls below the rounding to float32, so a sample keeps its confidence when
     # others leave the batch.
-    probabilities = keras.ops.softmax(keras.ops.cast(logits, "float64"), axis=-1)
+    probabilities = ops.softmax(ops.cast(logits, "float64"), axis=-1)
     if measure == "max_probability":
-        return _rounded(keras.ops.max(probabilities, axis=-1))
+        return ops.cast(ops.max(probabilities, axis=-1), "float32")
     if measure == "margin":
-        largest, _ = keras.ops.top_k(_rounded(probabilities), k=2)
+        largest, _ = ops.top_k(ops.cast(probabilities, "float32"), k=2)
         return largest[..., 0] - largest[..., 1]
     # The floor keeps 0 · log 0 at 0.
-    logarithms = keras.ops.log(keras.ops.maximum(probabilities, np.finfo("float32").tiny))
-    entropy = -keras.ops.sum(probabilities * logarithms, axis=-1) / np.log(shape[-1])
-    return keras.ops.clip(1.0 - _rounded(entropy), 0.0, 1.0)
-
-
-def _rounded(values):
-    return keras.ops.cast(values, "float32")
+    logarithms = ops.log(ops.maximum(probabilities, np.finfo("float32").tiny))
+    entropy = -ops.sum(probabilities * logarithms, axis=-1) / np.log(shape[-1])
+    return ops.clip(1.0 - ops.cast(entropy, "float32"), 0.0, 1.0)
 
 
 def exit_fractions(p, num_exits):

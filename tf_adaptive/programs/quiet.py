@@ -6,8 +6,6 @@ import sys
 
 from absl import logging
 
-_PROGRAM_PACKAGES = {"benchmarks", "savedmodels", "trainers"}
-
 
 @contextlib.contextmanager
 def without_notices():
@@ -27,17 +25,6 @@ def drop_notices():
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 2)
     os.close(nowhere)
-
-
-def import_tensorflow_for_programs():
-    """Imports TensorFlow as `import_tensorflow` does where it is for a program of this package.
-
-    A library that is imported by others leaves their notices alone.
-    """
-    # While Python looks for the module of -m, it has "-m" in the program's place.
-    program = os.path.basename(sys.argv[0]) if sys.argv else ""
-    if program in ("-m", "tf-adaptive") or not _PROGRAM_PACKAGES.isdisjoint(sys.modules):
-        import_tensorflow()
 
 
 def import_tensorflow():

@@ -2,12 +2,9 @@
 
 import math
 
-import keras
 import numpy as np
-import tensorflow as tf
 
 from tf_adaptive.errors import InputError
-from tf_adaptive.graph.final_activation import exits_as_logits
 
 # Standard deviations of a normal distribution on either side that hold 95 % of it.
 NORMAL_95 = 1.96
@@ -45,6 +42,12 @@ def logits_collector(model):
     Raises:
         InputError: a model with several inputs, or outputs of different class counts.
     """
+    # What runs on small devices needs the rest of this file, and no TensorFlow.
+    import keras
+    import tensorflow as tf
+
+    from tf_adaptive.graph.final_activation import exits_as_logits
+
     shapes = [tuple(output.shape) for output in model.outputs]
     if len(set(shapes)) > 1 or len(shapes[0]) != 2:
         raise InputError(

@@ -1,20 +1,10 @@
 """The data set of a run, as it was trained on."""
 
 from tf_adaptive.data import load_dataset
-from tf_adaptive.data.decoding import AS_STORED
 from tf_adaptive.errors import InputError
+from tf_adaptive.pictures import AS_STORED
 from tf_adaptive.reports.pictures import checked_class_names
-
-# What a user of a network must know of the data it was trained on, and its types.
-DATA_SETTINGS = {
-    "class_names": list,
-    "image_shape": list,
-    "mean": list,
-    "std": list,
-    "center_crop": bool,
-}
-# Lacking in what former versions wrote.
-PICTURE_READING = "picture_reading"
+from tf_adaptive.runs.stored_fields import DATA_SETTINGS, PICTURE_READING
 
 # Those of its data that every run has.
 _SIZES = ("image_size", "train_size", "validation_size")

@@ -6,9 +6,9 @@ import pathlib
 import numpy as np
 import tensorflow as tf
 
-from tf_adaptive.data.decoding import PICTURE_SUFFIXES
 from tf_adaptive.data.preprocessing import Preprocessing
 from tf_adaptive.errors import InputError, plain_reason
+from tf_adaptive.pictures import PICTURE_SUFFIXES
 from tf_adaptive.programs.progress_bar import with_bar
 
 _PREFIX = "folder:"

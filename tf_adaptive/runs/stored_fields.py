@@ -2,8 +2,19 @@
 
 import reprlib
 
-from tf_adaptive.data.decoding import PICTURE_READINGS
 from tf_adaptive.errors import InputError, is_whole
+from tf_adaptive.pictures import PICTURE_READINGS
+
+# What a user of a network must know of the data it was trained on, and its types.
+DATA_SETTINGS = {
+    "class_names": list,
+    "image_shape": list,
+    "mean": list,
+    "std": list,
+    "center_crop": bool,
+}
+# Lacking in what former versions wrote.
+PICTURE_READING = "picture_reading"
 
 # No number of ours comes near; NaN and infinity are not below it.
 _MOST = 1e300

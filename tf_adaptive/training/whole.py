@@ -8,16 +8,16 @@ from tf_adaptive.models.drnet import is_routed
 from tf_adaptive.routing.costs import branch_costs
 from tf_adaptive.runs.directory import finish_run, load_finished_run, open_run
 from tf_adaptive.runs.evaluate import evaluate
+from tf_adaptive.training import loop
 from tf_adaptive.training.descent import Descent
 from tf_adaptive.training.drnet_phases import classifier_step, routing_step, take_classifier
-from tf_adaptive.training.loop import check_training, train
 from tf_adaptive.training.multi_exit_phases import phase_1_step
 from tf_adaptive.training.progress import BarProgress
 
 _CHECKPOINT_SECONDS = 300.0
 
 
-def train_network(
+def train(
     model,
     dataset,
     *,
@@ -85,7 +85,7 @@ def train_network(
         "label_smoothing": label_smoothing,
     }
     check_whole("seed", seed, least=0, most=2**32 - 1)
-    check_training(
+    loop.check_training(
         dataset,
         epochs=epochs,
         batch_size=batch_size,
@@ -167,7 +167,7 @@ class _Run:
                 take_classifier(model, load_finished_run(directory)[1])
                 return []
         is_begun = directory is not None and (directory / "config.json").exists()
-        rows = train(
+        rows = loop.train(
             step,
             self._dataset,
             epochs=self._settings["epochs"],

@@ -8,8 +8,8 @@ import tensorflow as tf
 from absl import flags
 
 from tf_adaptive.data import load_dataset
-from tf_adaptive.data.decoding import AS_SEEN
 from tf_adaptive.errors import InputError, check_choice
+from tf_adaptive.pictures import AS_SEEN
 from tf_adaptive.processor import multiplies_bfloat16
 from tf_adaptive.training.descent import Descent
 
