@@ -3,6 +3,8 @@
 import os
 import pathlib
 
+from tf_adaptive.errors import InputError
+
 from .description import DESCRIPTION_FILE
 
 
@@ -22,8 +24,9 @@ def load_classifier(model_dir, *, thresholds=None):
         or a picture that is too large. `many` does so for a list of them, which is refused whole
         where one of them is. `class_names` has the labels, `kind` is "exit" or "resolution",
         `exit_macs` are the multiply-accumulates up to each exit where they are known, else None,
-        `threads` is how many threads may use it at once, None for any number, `directory` is the
-        folder of the network itself, of no later version, and `mark` tells it from others.
+        `threads` is how many threads may use it at once, None for any number, `pictures_at_once` is
+        how many pictures `many` is best given by whoever waits for their answers, `directory` is
+        the folder of the network itself, of no later version, and `mark` tells it from others.
 
     Raises:
         InputError: a folder that is neither, or damaged; thresholds of the wrong number, outside
@@ -38,3 +41,31 @@ def load_classifier(model_dir, *, thresholds=None):
     from .serving.classifier import SavedModelClassifier, newest_version
 
     return SavedModelClassifier(newest_version(directory), thresholds=thresholds)
+
+
+def answers_or_errors(classify_many, files):
+    """What a batch is answered, and what refuses single pictures of it.
+
+    A batch with a picture that cannot be read is refused whole, before the network is run: it is
+    halved until that picture is alone.
+
+    Args:
+        classify_many: from a list of files' bytes to a list of answers; raises InputError.
+        files: list of bytes.
+
+    Returns:
+        List of answers and InputErrors.
+    """
+    if not files:
+        return []
+    try:
+        return classify_many(files)
+    except InputError as error:
+        if len(files) == 1:
+            return [error]
+    middle = len(files) // 2
+    return [
+        answer
+        for half in (files[:middle], files[middle:])
+        for answer in answers_or_errors(classify_many, half)
+    ]

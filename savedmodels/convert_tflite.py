@@ -35,6 +35,11 @@ _LEAST_AGREEMENT = flags.DEFINE_float(
 _CALIBRATION_IMAGES = flags.DEFINE_integer(
     "calibration_images", 100, "training images to measure the ranges of int8 on"
 )
+_BATCH_SIZES = flags.DEFINE_list(
+    "batch_sizes",
+    ["1"],
+    "images in the batches to convert for beside one, as 8,32, for many pictures at once",
+)
 _DATA_DIR = flags.DEFINE_string("data_dir", None, "where TFDS keeps data sets")
 
 
@@ -48,6 +53,7 @@ def main():
         test_images=_TEST_IMAGES.value,
         least_agreement=_LEAST_AGREEMENT.value,
         calibration_images=_CALIBRATION_IMAGES.value,
+        batch_sizes=program.numbers(_BATCH_SIZES, int),
         data_dir=_DATA_DIR.value,
     )
     place = next(iter(table[0]))

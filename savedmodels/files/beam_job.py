@@ -10,8 +10,8 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from tf_adaptive.errors import InputError
 
-from ..classifiers import load_classifier
-from .job import answers_or_errors, failed_row, summary_of
+from ..classifiers import answers_or_errors, load_classifier
+from .job import failed_row, summary_of
 from .pictures import pictures_in
 from .rows import csv_head, csv_line, parquet_schema
 

@@ -10,6 +10,7 @@ import pathlib
 from tf_adaptive.errors import InputError
 from tf_adaptive.files import replaced_whole
 
+from ..classifiers import answers_or_errors
 from .rows import columns_of, write_rows
 
 _SETTINGS = "job.json"
@@ -204,34 +205,6 @@ def write_summary(output, summary):
 def failed_row(name, error):
     """A picture that was refused, as a row of `failed-00000.jsonl`."""
     return {"path": name, "reason": " ".join(str(error).split())}
-
-
-def answers_or_errors(classify_many, files):
-    """What a batch is answered, and what refuses single pictures of it.
-
-    A batch with a picture that cannot be read is refused whole, before the network is run: it is
-    halved until that picture is alone.
-
-    Args:
-        classify_many: from a list of files' bytes to a list of answers; raises InputError.
-        files: list of bytes.
-
-    Returns:
-        List of answers and InputErrors.
-    """
-    if not files:
-        return []
-    try:
-        return classify_many(files)
-    except InputError as error:
-        if len(files) == 1:
-            return [error]
-    middle = len(files) // 2
-    return [
-        answer
-        for half in (files[:middle], files[middle:])
-        for answer in answers_or_errors(classify_many, half)
-    ]
 
 
 def _write_json(path, content):

@@ -24,10 +24,11 @@ class SavedModelClassifier:
         thresholds: see `savedmodels.classifiers.load_classifier`.
 
     Attributes:
-        class_names, kind, exit_macs, threads, directory, mark: see `load_classifier`.
+        class_names, kind, exit_macs, threads, pictures_at_once, directory, mark: see
+            `load_classifier`.
     """
 
-    threads = None
+    threads, pictures_at_once = None, 1
 
     def __init__(self, version, *, thresholds=None):
         self.directory, self.mark = version.resolve(), mark_of(version / EXTRA_ASSETS)

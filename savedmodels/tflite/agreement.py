@@ -7,11 +7,15 @@ from tf_adaptive.exits.outputs import with_exits
 from tf_adaptive.reports.logits import collect_logits, percent
 from tf_adaptive.routing.evaluation import routed_collector
 
+from .batch_runner import BatchRunner
+from .exit_runner import StagedRunner
 from .run import softmax
 
 # Of the images, in every row.
 LEAST_AGREEMENT_PERCENT = {"float32": 99.9, "float16": 99.0, "int8": 95.0}
 _BATCH_SIZE = 100
+# Of logits in a batch and alone, by the largest of them.
+_MOST_APART = 1e-3
 
 
 def agreement_of_exits(runner, model, dataset, *, images, numbers):
@@ -92,6 +96,31 @@ def check_agreement(table, *, precision, least_percent):
                 f"images at every {name}: take a higher `precision`, or allow it with "
                 f"`least_agreement`. Received: {precision}, {row['agreement_percent']} % at {name} "
                 f"{place}, probabilities up to {row['largest_probability_difference']} apart."
+            )
+
+
+def check_batches(directory, dataset, batch_sizes):
+    """Refuses a converted network whose batches are not answered as single images are.
+
+    Args:
+        directory: folder of the converted network.
+        dataset: `ImageDataset`, of whose test images the first are compared.
+        batch_sizes: those of the folder.
+
+    Raises:
+        InputError: logits of a batch differ by more than rounding.
+    """
+    runner, alone = BatchRunner(directory), StagedRunner(directory)
+    count = min(max(batch_sizes), dataset.sizes["test"])
+    pictures = np.stack(dataset.pictures("test", range(count)))
+    expected = np.stack([alone.all_exits(picture) for picture in pictures], axis=1)
+    for size in batch_sizes:
+        received = runner.all_exits(pictures[:size], batch_size=size)
+        apart = np.abs(received - expected[:, :size]).max() / np.abs(expected).max()
+        if not apart <= _MOST_APART:
+            raise InputError(
+                f"A batch of {size} must be answered as its images alone, to {_MOST_APART} of the "
+                f"largest logit. Received: logits that differ by {apart:.2g} of it."
             )
 
 

@@ -23,6 +23,7 @@ from .agreement import (
     agreement_of_exits,
     agreement_of_resolutions,
     check_agreement,
+    check_batches,
 )
 from .exit_signatures import stage_parts, stage_samples, stage_signatures
 from .files import PRECISIONS, write_files
@@ -30,6 +31,7 @@ from .folder import (
     AGREEMENT_FILE,
     FILES_FIELD,
     RUN_FILE,
+    batch_name,
     check_output,
     described_files,
     folder_replaced_whole,
@@ -55,14 +57,15 @@ def convert_model(
     test_images=None,
     least_agreement=None,
     calibration_images=100,
+    batch_sizes=(1,),
 ):
     """Converts a network as it is used to TFLite, whole or not at all.
 
     Args:
         executor: `EarlyExit` or `Routing`.
         dataset: `ImageDataset` of what the network was trained on.
-        output, precision, single_file, test_images, least_agreement, calibration_images: see
-            `convert_run`.
+        output, precision, single_file, test_images, least_agreement, calibration_images,
+            batch_sizes: see `convert_run`.
 
     Returns:
         The rows of `agreement.csv`, see `convert_run`.
@@ -77,13 +80,15 @@ def convert_model(
         [1, 2, 3, 4]
     """
     least_agreement = _check_arguments(output, precision, least_agreement, calibration_images)
+    batch_sizes = _checked_sizes(batch_sizes)
     model = executor.model
     if isinstance(executor, Routing):
+        _check_one_image(batch_sizes)
         network = _resolutions(model, shared_weights=single_file)
         num_classes = model.branches[0].outputs[0].shape[-1]
     else:
         _check_ranges(model, precision)
-        network = _exits(model, executor.point)
+        network = _exits(model, executor.point, batch_sizes)
         num_classes = model.outputs[0].shape[-1]
     return _convert(
         network,
@@ -96,6 +101,7 @@ def convert_model(
         test_images=test_images,
         least_agreement=least_agreement,
         calibration_images=calibration_images,
+        batch_sizes=batch_sizes,
     )
 
 
@@ -108,6 +114,7 @@ def convert_run(
     test_images=None,
     least_agreement=None,
     calibration_images=100,
+    batch_sizes=(1,),
     data_dir=None,
     **choice,
 ):
@@ -124,6 +131,8 @@ def convert_run(
             `LEAST_AGREEMENT_PERCENT` of the precision.
         calibration_images: how many training images the ranges of "int8" are measured on; not
             looked at for a run of `trainers.train_quantized`, which has ranges.
+        batch_sizes: of a network with exits, images in the batches that `BatchRunner` can run; one
+            image always is.
         data_dir: where TFDS keeps data sets; None for where the run had them.
         **choice: see `Run.operating_point`.
 
@@ -139,14 +148,16 @@ def convert_run(
             cannot hold, or one whose conversion agrees on fewer images.
     """
     least_agreement = _check_arguments(output, precision, least_agreement, calibration_images)
+    batch_sizes = _checked_sizes(batch_sizes)
     run = Run(run_dir)
     if run.routes:
         check_no_operating_point(**choice)
+        _check_one_image(batch_sizes)
         network = _resolutions(run.model, shared_weights=single_file)
     else:
         _check_ranges(run.model, precision)
         point = run.operating_point(**choice)
-        network = _exits(run.model, point)
+        network = _exits(run.model, point, batch_sizes)
     return _convert(
         network,
         run.model,
@@ -158,6 +169,7 @@ def convert_run(
         test_images=test_images,
         least_agreement=least_agreement,
         calibration_images=calibration_images,
+        batch_sizes=batch_sizes,
     )
 
 
@@ -174,6 +186,21 @@ def _check_arguments(output, precision, least_agreement, calibration_images):
         )
     check_output(output)
     return least_agreement
+
+
+def _checked_sizes(batch_sizes):
+    """The batch sizes in order, one image among them."""
+    for size in batch_sizes:
+        check_whole("batch_sizes", size, least=1)
+    return sorted({1, *batch_sizes})
+
+
+def _check_one_image(batch_sizes):
+    if len(batch_sizes) > 1:
+        raise InputError(
+            "`batch_sizes` must be left out for a DRNet, which is converted for one image at a "
+            f"time. Received: batch_sizes={batch_sizes}."
+        )
 
 
 def _check_ranges(model, precision):
@@ -197,6 +224,7 @@ def _convert(
     test_images,
     least_agreement,
     calibration_images,
+    batch_sizes,
 ):
     """Converts what `convert_run` and `convert_model` name.
 
@@ -220,12 +248,23 @@ def _convert(
             precision=precision,
             samples=samples,
             single_file=single_file,
+            batches={
+                batch_name(part["signature"], size): (part["signature"], size)
+                for part in network.parts
+                for size in batch_sizes
+            },
         )
         parts = [{**part, "file": files[part["signature"]]} for part in network.parts]
         described = {FILES_FIELD: described_files(folder, files.values())}
         write_description(
-            folder, {"precision": precision, **network.description(parts), **described, **data}
+            folder,
+            {
+                **{"precision": precision, "batch_sizes": list(batch_sizes)},
+                **{**network.description(parts), **described, **data},
+            },
         )
+        if len(batch_sizes) > 1:
+            check_batches(folder, dataset, batch_sizes)
         agreement = network.agreement(load_runner(folder), model, dataset, images=test_images)
         sizes = {file: (folder / file).stat().st_size for file in files.values()}
         table = [
@@ -259,18 +298,25 @@ class _Network:
     has_ranges: bool = False
 
 
-def _exits(model, point):
+def _exits(model, point, batch_sizes):
     numbers = point.enabled_exits
     # TFLite has no bfloat16.
     stages = split_stages(with_exits(fold_batch_norm(model, dtype="float32"), numbers))
     return _Network(
-        signatures=stage_signatures(stages),
-        samples=functools.partial(stage_samples, stages),
+        signatures=_of_all_sizes(functools.partial(stage_signatures, stages), batch_sizes),
+        samples=lambda images: _of_all_sizes(
+            functools.partial(stage_samples, stages, images), batch_sizes
+        ),
         parts=stage_parts(stages),
         description=lambda parts: {"stages": parts, **point.description()},
         agreement=functools.partial(agreement_of_exits, numbers=numbers),
         has_ranges=is_quantized(model),
     )
+
+
+def _of_all_sizes(make, batch_sizes):
+    """What a function makes by name for each batch size, together."""
+    return {name: made for size in batch_sizes for name, made in make(batch_size=size).items()}
 
 
 def _resolutions(model, *, shared_weights):

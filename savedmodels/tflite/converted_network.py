@@ -100,6 +100,17 @@ class ConvertedNetwork:
                 f"for {file!r}."
             )
 
+    def checked_path(self, file):
+        """The path of a file of a checked part.
+
+        Raises:
+            InputError: it is missing, or not as it was written.
+        """
+        path = self._directory / file
+        if self._described_files is not None:
+            check_described_file(path, self._described_files[file])
+        return path
+
     def load(self, part, *, classifies=True):
         """Loads a part.
 
@@ -117,9 +128,7 @@ class ConvertedNetwork:
         """
         file = part["file"]
         if file not in self._files:
-            if self._described_files is not None:
-                check_described_file(self._directory / file, self._described_files[file])
-            self._files[file] = self._compiler.compiled(self._directory / file)
+            self._files[file] = self._compiler.compiled(self.checked_path(file))
         signature = Signature(self._files[file], part["signature"], self._buffers or None)
         if part["logits"] not in signature.outputs:
             raise InputError(

@@ -1,5 +1,6 @@
 """Classifies one image after another, and stops computing where it is sure enough."""
 
+import dataclasses
 import time
 
 import numpy as np
@@ -44,40 +45,16 @@ class StagedRunner:
     """
 
     def __init__(self, directory, *, thresholds=None, accelerator="cpu", threads=1):
-        self._network = ConvertedNetwork(
-            directory, _FIELDS, accelerator=accelerator, threads=threads
+        self._network, point = open_network(
+            directory, thresholds=thresholds, accelerator=accelerator, threads=threads
         )
-        description = self._network.description
-        self._stages = description["stages"]
-        self._network.check_parts(self._stages)
-        # The last exit is on always; former versions had all of them.
-        self.num_exits = max(description.get("enabled_exits") or [len(self._stages)])
+        self._stages = self._network.description["stages"]
+        self.num_exits = len(point.thresholds) + 1
+        self.enabled_exits = point.enabled_exits
         self.image_shape = self._network.image_shape
         self.class_names = self._network.class_names
-        if len(description["thresholds"]) != self.num_exits - 1:
-            raise InputError(
-                f"`thresholds` in {self._network.path} must be {self.num_exits - 1} numbers, one "
-                f"for each of the {self.num_exits} exits but the last. "
-                f"Received: {description['thresholds']}."
-            )
-        point = OperatingPoint.from_description(description, self.num_exits)
-        self.enabled_exits = point.enabled_exits
-        if len(self._stages) != len(self.enabled_exits):
-            raise InputError(
-                f"`enabled_exits` in {self._network.path} must be an exit for each of the "
-                f"{len(self._stages)} stages. Received: {list(self.enabled_exits)}."
-            )
         self._measure, self.thresholds = point.measure, point.thresholds
         self._scales = point.scales
-        if thresholds is not None:
-            given = check_thresholds(thresholds, self.num_exits)
-            for number, threshold in enumerate(given, start=1):
-                if threshold != NEVER and number not in self.enabled_exits:
-                    raise InputError(
-                        "`thresholds` must be None for an exit that is off in the folder. "
-                        f"Received: {threshold} for exit {number}."
-                    )
-            self.thresholds = given
         # Of each loaded stage, what runs it and gives its logits.
         self._run = [self._network.load(self._stages[0])]
 
@@ -119,3 +96,45 @@ class StagedRunner:
         if place == len(self._run):
             self._run.append(self._network.load(self._stages[place]))
         return self._run[place]()
+
+
+def open_network(directory, *, thresholds, accelerator="cpu", threads=1):
+    """The folder of a network with exits, and where it is run.
+
+    Args:
+        directory, thresholds, accelerator, threads: see `StagedRunner`.
+
+    Returns:
+        `ConvertedNetwork`, whose description's "stages" were checked, and `OperatingPoint`.
+
+    Raises:
+        InputError: see `StagedRunner`.
+    """
+    network = ConvertedNetwork(directory, _FIELDS, accelerator=accelerator, threads=threads)
+    description = network.description
+    stages = description["stages"]
+    network.check_parts(stages)
+    # The last exit is on always; former versions had all of them.
+    num_exits = max(description.get("enabled_exits") or [len(stages)])
+    if len(description["thresholds"]) != num_exits - 1:
+        raise InputError(
+            f"`thresholds` in {network.path} must be {num_exits - 1} numbers, one "
+            f"for each of the {num_exits} exits but the last. "
+            f"Received: {description['thresholds']}."
+        )
+    point = OperatingPoint.from_description(description, num_exits)
+    if len(stages) != len(point.enabled_exits):
+        raise InputError(
+            f"`enabled_exits` in {network.path} must be an exit for each of the "
+            f"{len(stages)} stages. Received: {list(point.enabled_exits)}."
+        )
+    if thresholds is None:
+        return network, point
+    given = check_thresholds(thresholds, num_exits)
+    for number, threshold in enumerate(given, start=1):
+        if threshold != NEVER and number not in point.enabled_exits:
+            raise InputError(
+                "`thresholds` must be None for an exit that is off in the folder. "
+                f"Received: {threshold} for exit {number}."
+            )
+    return network, dataclasses.replace(point, thresholds=given)

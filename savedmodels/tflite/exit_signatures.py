@@ -3,10 +3,13 @@
 import sys
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from tf_adaptive.compression.quantization import quantizer_of
 from tf_adaptive.errors import InputError
+
+from .folder import batch_name
 
 # The former name, for one version.
 sys.modules[f"{__package__}.stage_signatures"] = sys.modules[__name__]
@@ -14,61 +17,70 @@ sys.modules[f"{__package__}.stage_signatures"] = sys.modules[__name__]
 _LOGITS = "logits"
 
 
-def stage_signatures(stages):
-    """A function for each stage of a network, for one image.
+def stage_signatures(stages, *, batch_size=1):
+    """A function for each stage of a network, for a batch of a fixed size.
 
     Args:
         stages: what `split_stages` gave.
+        batch_size: images in the batch.
 
     Returns:
-        Dictionary from "stage_1" … "stage_K" to a `tf.function`. It takes the tensors that the
-        stage reads, each under its name and with a batch of 1, and gives a dictionary of the state
-        tensors that the stage writes, under their names, and of the logits `(1, classes)`, under
-        their `logits_name`.
+        Dictionary from "stage_1" … "stage_K", or for a larger batch what `batch_name` makes of
+        these, to a `tf.function`. It takes the tensors that the stage reads, each under its name,
+        and gives a dictionary of the state tensors that the stage writes, under their names, and of
+        the logits `(batch, classes)`, under their `logits_name`.
 
     Raises:
         InputError: a state tensor has a size that is not fixed.
     """
     states = [{}, *(stage.state for stage in stages)]
     return {
-        _signature_name(stage): _stage_signature(stage, state)
+        batch_name(_signature_name(stage), batch_size): _stage_signature(stage, state, batch_size)
         for stage, state in zip(stages, states, strict=False)
     }
 
 
 def stage_parts(stages):
-    """What `StagedRunner` must know of each stage, beside its file.
+    """What `StagedRunner` and `BatchRunner` must know of each stage, beside its file.
 
     Args:
         stages: what `split_stages` gave.
 
     Returns:
-        List of dictionaries of "signature", the name in `stage_signatures`, and "logits", the name
-        of the exit's logits among its outputs.
+        List of dictionaries of "signature", the name in `stage_signatures`, "logits", the name
+        of the exit's logits among its outputs, and "state", the names of the tensors that later
+        stages read.
     """
     return [
-        {"signature": _signature_name(stage), "logits": _logits_name(stage)} for stage in stages
+        {
+            "signature": _signature_name(stage),
+            "logits": _logits_name(stage),
+            "state": list(stage.state),
+        }
+        for stage in stages
     ]
 
 
-def stage_samples(stages, images):
+def stage_samples(stages, images, *, batch_size=1):
     """What each stage reads for each image, as `write_files` takes it.
 
     Args:
         stages: what `split_stages` gave.
         images: float32 `(images, height, width, channels)`, normalised.
+        batch_size: images in the batch of a signature.
 
     Returns:
-        Dictionary from signature to a list, one entry per image, of dictionaries from input to
-        array with a batch of 1.
+        Dictionary from signature to a list, one entry per batch, of dictionaries from input to
+        array; the last batch has the first images after the last.
     """
     samples = {}
+    starts = range(0, len(images), batch_size)
+    batches = [np.arange(start, start + batch_size) % len(images) for start in starts]
     state = {stages[0].takes[0]: tf.convert_to_tensor(images)}
     for stage in stages:
         given = {name: state[name].numpy() for name in stage.reads}
-        samples[_signature_name(stage)] = [
-            {name: array[row : row + 1] for name, array in given.items()}
-            for row in range(len(images))
+        samples[batch_name(_signature_name(stage), batch_size)] = [
+            {name: array[rows] for name, array in given.items()} for rows in batches
         ]
         _, state = stage(state)
     return samples
@@ -91,11 +103,11 @@ def _logits_name(stage):
     return _LOGITS
 
 
-def _stage_signature(stage, state):
+def _stage_signature(stage, state, batch_size):
     name_of_logits = _logits_name(stage)
     quantizers = [quantizer_of(state[name]) if name in state else None for name in stage.reads]
     specs = [
-        tf.TensorSpec(_shape_of_one(name, tensor), tensor.dtype, name=name)
+        tf.TensorSpec(_fixed_shape(name, tensor, batch_size), tensor.dtype, name=name)
         for name, tensor in zip(stage.reads, stage.model.inputs, strict=True)
     ]
 
@@ -112,11 +124,11 @@ def _stage_signature(stage, state):
     return signature
 
 
-def _shape_of_one(name, tensor):
-    """The shape of a tensor with a batch of 1."""
+def _fixed_shape(name, tensor, batch_size):
+    """The shape of a tensor with a batch of that size."""
     if None in tensor.shape[1:]:
         raise InputError(
             "TFLite needs images and state of fixed sizes: train at one image size. "
             f"Received: {name!r} of shape {tuple(tensor.shape)}."
         )
-    return (1, *tensor.shape[1:])
+    return (batch_size, *tensor.shape[1:])

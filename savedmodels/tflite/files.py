@@ -12,7 +12,7 @@ from .flatbuffer_checks import check_flatbuffer, check_int8
 PRECISIONS = ("float32", "float16", "int8")
 
 
-def write_files(directory, signatures, *, precision, samples, single_file):
+def write_files(directory, signatures, *, precision, samples, single_file, batches=None):
     """Writes functions as TFLite files.
 
     Args:
@@ -21,10 +21,12 @@ def write_files(directory, signatures, *, precision, samples, single_file):
         precision: "float32"; "float16", weights of half the size, computed with as the hardware
             prefers; or "int8", weights and feature maps in 8 bits, inputs and outputs in float32.
         samples: what the ranges of "int8" are measured on: dictionary from signature to a list of
-            dictionaries from input to array, with a batch of 1; None for the other precisions, and
+            dictionaries from input to array, of its batch; None for the other precisions, and
             for a network of `tf_adaptive.with_quantization`, which has ranges.
         single_file: whether all go into `network.tflite`, where equal weights are stored once,
-            else each into a file of its own.
+            else each into a file of its own, with those that differ from it in the batch alone.
+        batches: of each signature for more than one image, the signature for one image and the
+            images in its batch.
 
     Returns:
         Dictionary from signature to the name of its file.
@@ -32,13 +34,17 @@ def write_files(directory, signatures, *, precision, samples, single_file):
     Raises:
         InputError: what `check_flatbuffer` and, where it has ranges, `check_int8` raise.
     """
-    files = {name: "network.tflite" if single_file else f"{name}.tflite" for name in signatures}
+    of_one = {name: (name, 1) for name in signatures} | (batches or {})
+    files = {
+        name: "network.tflite" if single_file else f"{of_one[name][0]}.tflite"
+        for name in signatures
+    }
     with unfinished_folder(directory) as saved_model:
         write_saved_model(signatures, saved_model)
         for file in dict.fromkeys(files.values()):
             held = [name for name, its_file in files.items() if its_file == file]
             content = converted(saved_model, held, precision=precision, samples=samples)
-            check_flatbuffer(content, held)
+            check_flatbuffer(content, {name: of_one[name][1] for name in held})
             if precision == "int8" and samples is None:
                 check_int8(content)
             pathlib.Path(directory, file).write_bytes(content)

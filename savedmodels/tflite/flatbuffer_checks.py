@@ -26,12 +26,11 @@ _NOT_STRAIGHT_LINE = {
 def check_flatbuffer(content, signatures):
     """Checks that a TFLite file runs wherever TFLite does, its GPU delegate included.
 
-    Each signature must be one straight line of built-in operations on tensors of fixed shapes,
-    for a batch of 1.
+    Each signature must be one straight line of built-in operations on tensors of fixed shapes.
 
     Args:
         content: bytes of the file.
-        signatures: the names it must hold, and no others.
+        signatures: the names it must hold, and no others, with the size of the batch of each.
 
     Raises:
         InputError: something else; the line names it.
@@ -51,7 +50,7 @@ def check_flatbuffer(content, signatures):
                     "A network for TFLite must be made of built-in operations, without loops, "
                     f"branches and variables. Received: {operation} in {name}."
                 )
-        _check_shapes(name, graph)
+        _check_shapes(name, graph, signatures[name])
 
 
 def check_int8(content):
@@ -139,7 +138,7 @@ def operations(model, graph):
     return [names[operator.opcodeIndex] for operator in graph.operators or []]
 
 
-def _check_shapes(name, graph):
+def _check_shapes(name, graph, batch_size):
     for tensor in graph.tensors:
         # Only where a size is open is there a second shape, with -1 in its place.
         open_shape = [] if tensor.shapeSignature is None else [*map(int, tensor.shapeSignature)]
@@ -150,8 +149,8 @@ def _check_shapes(name, graph):
             )
     for index in [*graph.inputs, *graph.outputs]:
         shape = [*map(int, graph.tensors[index].shape)]
-        if shape[:1] != [1]:
+        if shape[:1] != [batch_size]:
             raise InputError(
-                "Inputs and outputs of a network for TFLite must have a batch of 1. "
+                f"Inputs and outputs of a network for TFLite must have a batch of {batch_size}. "
                 f"Received: {shape} for {graph.tensors[index].name.decode()!r} in {name}."
             )

@@ -17,6 +17,11 @@ RUN_FILE = "run.py"
 _OURS = (DESCRIPTION_FILE, AGREEMENT_FILE, RUN_FILE, "__pycache__")
 
 
+def batch_name(signature, batch_size):
+    """What the signature of a larger batch is called, beside that of one image."""
+    return signature if batch_size == 1 else f"{signature}_batch_{batch_size}"
+
+
 def check_output(directory):
     """Refuses an output folder that holds something else than a converted network."""
     directory = pathlib.Path(directory)

@@ -168,16 +168,16 @@ def softmax(logits):
 
 
 def confidence_of(probabilities, measure):
-    """How sure float32 probabilities `(classes,)` are, from 0 to 1."""
+    """How sure float32 probabilities `(..., classes)` are, float32 `(...)` from 0 to 1."""
     if measure == "max_probability":
-        return probabilities.max()
+        return probabilities.max(axis=-1)
     if measure == "margin":
-        second, largest = np.partition(probabilities, -2)[-2:]
-        return largest - second
+        largest = np.partition(probabilities, -2, axis=-1)
+        return largest[..., -1] - largest[..., -2]
     probabilities = probabilities.astype(np.float64)
     logarithms = np.log(np.maximum(probabilities, np.finfo(np.float32).tiny))
-    entropy = -(probabilities @ logarithms) / np.log(len(probabilities))
-    return np.float32(np.clip(1 - entropy, 0, 1))
+    entropy = -(probabilities * logarithms).sum(axis=-1) / np.log(probabilities.shape[-1])
+    return np.clip(1 - entropy, 0, 1).astype(np.float32)
 
 
 def normalized(image, mean, std):
