@@ -1,24 +1,34 @@
 import ast
 import collections
-import pathlib
+import graphlib
+import re
 
 import pytest
 
-REPOSITORY = pathlib.Path(__file__).parents[1]
-FOLDERS = ("tf_adaptive", "trainers", "savedmodels", "benchmarks", "experiments", "tests")
+from tests.project_files import REPOSITORY, project_files
 
 
 @pytest.fixture(scope="module")
-def targets():
+def targets(files):
     """The targets by name, from running BUILD, whose language is a subset of Python."""
     found = {}
 
     def rule(kind):
         def add(name, **attributes):
             assert name not in found
-            found[name] = {"kind": kind, "deps": [], **attributes}
+            found[name] = {"kind": kind, "deps": [], "data": [], **attributes}
 
         return add
+
+    def glob(include, *, exclude=(), allow_empty=False):
+        """As today's Bazel has it: without `allow_empty` every pattern must match, and one stay."""
+        matching = {p: set(filter(matcher(p), files)) for p in (*include, *exclude)}
+        found = set().union(*(matching[p] for p in include))
+        found -= set().union(*(matching[p] for p in exclude))
+        assert allow_empty or (found and all(matching[p] for p in include)), include
+        for pattern in exclude:
+            assert "*" in pattern or pattern in files
+        return sorted(found)
 
     rules = {kind: rule(kind) for kind in ("py_library", "py_binary", "py_test")}
     names = {"load": lambda *_: None, "glob": glob, **rules}
@@ -26,32 +36,29 @@ def targets():
     return found
 
 
-def glob(patterns, exclude=()):
-    """The files that match, as Bazel has it: ** is any number of folders, here of the project's."""
-
-    def matching(patterns):
-        return {
-            path.relative_to(REPOSITORY).as_posix()
-            for pattern in patterns
-            for folder in (FOLDERS if pattern.startswith("**") else ("",))
-            for path in (REPOSITORY / folder).glob(pattern)
-        }
-
-    return sorted(matching(patterns) - matching(exclude))
+def matcher(pattern):
+    """What tells whether a path is one of a pattern's, in which ** is any number of folders."""
+    expressions = {"**/": "([^/]+/)*", "**": ".+", "*": "[^/]*"}
+    parts = re.split(r"(\*\*/|\*\*|\*)", pattern)
+    return re.compile("".join(expressions.get(p, re.escape(p)) for p in parts)).fullmatch
 
 
 @pytest.fixture(scope="module")
-def python_files():
-    return {
-        path.relative_to(REPOSITORY).as_posix()
-        for folder in FOLDERS
-        for path in (REPOSITORY / folder).rglob("*.py")
-    }
+def files():
+    return project_files()
 
 
-def test_every_file_is_in_a_target_and_every_named_file_exists(targets, python_files):
+@pytest.fixture(scope="module")
+def python_files(files):
+    return {file for file in files if file.endswith(".py")}
+
+
+def test_every_file_is_in_a_target_and_every_named_file_exists(targets, files, python_files):
     sources = {source for target in targets.values() for source in target["srcs"]}
     assert sources == python_files
+    data = {file for target in targets.values() for file in target["data"]}
+    assert data <= files
+    assert {file for file in files - python_files if "/" in file} <= data
 
 
 def test_every_test_file_and_every_program_has_a_target(targets, python_files):
@@ -61,7 +68,8 @@ def test_every_test_file_and_every_program_has_a_target(targets, python_files):
     programs = {
         file
         for file in python_files
-        if not file.startswith("tests/")
+        if "/" in file
+        and not file.startswith("tests/")
         and all(
             words in (REPOSITORY / file).read_text()
             for words in ('__name__ == "__main__"', "program.run(main")
@@ -69,33 +77,49 @@ def test_every_test_file_and_every_program_has_a_target(targets, python_files):
     }
     assert files_of("py_binary") == programs
     assert files_of("py_test") == {file for file in python_files if file.endswith("_test.py")}
-    for target in targets.values():
-        if target["kind"] == "py_binary":
-            assert [target["main"]] == target["srcs"]
-        if target["kind"] == "py_test":
-            assert target["main"] in target["srcs"]
-            assert target["args"] == target["srcs"][:1]
+    for name, target in targets.items():
+        file = name.replace(".", "/") + ".py"
+        if target["kind"] != "py_library":
+            assert target["srcs"] == [file, target["main"]]
+            assert target["args"] == ([name] if file in programs else ["pytest", file])
 
 
-def test_targets_depend_on_what_their_files_import(targets, python_files):
-    owners = collections.defaultdict(set)
+@pytest.fixture(scope="module")
+def owners(targets):
+    """The targets that each Python file is in."""
+    found = collections.defaultdict(set)
     for name, target in targets.items():
         for source in target["srcs"]:
-            owners[source].add(f":{name}")
-    for name, target in targets.items():
-        for source in target["srcs"]:
+            found[source].add(name)
+    return found
+
+
+def test_targets_depend_on_what_their_files_import(targets, owners, python_files):
+    """Libraries by their own dependencies; programs and tests by those of their libraries too."""
+    within = {}
+    # This ends in an error where they go in a circle.
+    for name in graphlib.TopologicalSorter(
+        {name: dependencies(target) for name, target in targets.items()}
+    ).static_order():
+        direct = dependencies(targets[name])
+        within[name] = {name}.union(*(within[dependency] for dependency in direct))
+        allowed = {name, *direct} if targets[name]["kind"] == "py_library" else within[name]
+        for source in targets[name]["srcs"]:
             for imported in imports(source) & python_files:
-                assert owners[imported] & {f":{name}", *target["deps"]}, (name, source, imported)
+                assert owners[imported] & allowed, (name, source, imported)
 
 
-def test_dependencies_exist_and_have_no_cycle(targets):
-    def visit(name, above):
-        assert name not in above, [*above, name]
-        for dependency in targets[name]["deps"]:
-            visit(dependency.removeprefix(":"), [*above, name])
+def test_the_library_has_no_dependency_that_it_does_not_need(targets, owners, python_files):
+    for name, target in targets.items():
+        # What stands for all of it has it whole.
+        if name != "tf_adaptive" and target["srcs"][0].startswith("tf_adaptive/"):
+            imported = {file for s in target["srcs"] for file in imports(s) & python_files}
+            needed = set().union(*(owners[file] for file in imported)) - {name}
+            assert set(dependencies(target)) == needed, name
 
-    for name in targets:
-        visit(name, [])
+
+def dependencies(target):
+    return [label.removeprefix(":") for label in target["deps"]]
 
 
 def imports(source):
