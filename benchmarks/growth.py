@@ -15,7 +15,6 @@ follow the multiply-accumulates.
 import concurrent.futures
 import csv
 import dataclasses
-import functools
 import multiprocessing
 import os
 import pathlib
@@ -94,22 +93,18 @@ def main():
     points = _points()
     check_whole("repeats", _REPEATS.value, least=1)
     check_directory(_OUTPUT.value)
-    rows = _kept_rows()
+    kept = _kept_rows()
     print(f"{told_processor()}; where not varied, {_told_sizes(Point(PATHS[0]))}")
     if "batch" in _AXES.value:
         print("batch: not in LiteRT, which takes one image at a time")
     if "images" in _AXES.value:
         print("images: not of training, where a pass is a step")
-    known = {_point_of(row): _measured_of(row) for row in rows.values()}
-    to_measure = list(dict.fromkeys(point for point in points.values() if point not in known))
-    for point, measured in _measure_all(to_measure):
+    known = {_point_of(row): _measured_of(row) for row in kept.values()}
+    for point, measured in _measure_all([p for p in points.values() if p not in known]):
         known[point] = measured
-        rows |= {
-            key: _row(*key, point, known[point]) for key, point in points.items() if point in known
-        }
-        put_in_place(_OUTPUT.value, {_TABLE: _in_order(rows)}, {})
-    rows |= {key: _row(*key, point, known[point]) for key, point in points.items()}
-    table = _in_order(rows)
+        table = _in_order(kept | _rows_of_known(points, known))
+        put_in_place(_OUTPUT.value, {_TABLE: table}, {})
+    table = _in_order(kept | _rows_of_known(points, known))
     put_in_place(_OUTPUT.value, {_TABLE: table}, {"growth.png": growth_figure(table)})
     _print_table(table)
 
@@ -154,36 +149,34 @@ def _point(axis, value, path):
 
 
 def _measure_all(points):
-    """Pairs of a point and what it costs, each measured in a process of its own."""
+    """Pairs of a point and what it costs, each once and in a process of its own."""
+    points = list(dict.fromkeys(points))
+    if not points:
+        return
     processes = multiprocessing.get_context("forkserver")
     # A process begins with these loaded, and with no thread started.
     processes.set_forkserver_preload(["benchmarks.growth_points", "ai_edge_litert.interpreter"])
-    bar = tqdm.tqdm(total=len(points), unit=" points", disable=not sys.stderr.isatty())
     with (
-        bar,
+        tqdm.tqdm(total=len(points), unit=" points", disable=not sys.stderr.isatty()) as bar,
         tempfile.TemporaryDirectory() as folder,
         concurrent.futures.ProcessPoolExecutor(1, processes, max_tasks_per_child=1) as pool,
     ):
-        prepared, converted = {}, {}
-        if points:
-            at_first = pool.submit(megabytes_at_first).result()
-            print(
-                f"MB are above the {at_first:.0f} of a process that has only imported", flush=True
-            )
+        at_first = pool.submit(megabytes_at_first).result()
+        with bar.external_write_mode():
+            print(f"MB are above the {at_first:.0f} of a process that only imported", flush=True)
+        in_litert = {point.network for point in points if point.runs_in_litert}
+        prepared = {}
         for point in points:
             network = point.network
-            directory = pathlib.Path(folder, str(len(prepared)))
+            directory = None
+            if network in in_litert:
+                directory = pathlib.Path(folder, "_".join(map(str, _sizes(network).values())))
             try:
                 if network not in prepared:
-                    in_litert = any(p.runs_in_litert and p.network == network for p in points)
-                    converted[network] = directory if in_litert else None
-                    task = pool.submit(prepare, network, converted[network])
-                    prepared[network] = task.result()
-                task = pool.submit(
-                    functools.partial(measure_alone, calls=_REPEATS.value),
-                    *(point, prepared[network], converted[network]),
-                )
-                measured = task.result()
+                    prepared[network] = pool.submit(prepare, network, directory).result()
+                measured = pool.submit(
+                    measure_alone, point, prepared[network], directory, calls=_REPEATS.value
+                ).result()
             except concurrent.futures.process.BrokenProcessPool:
                 raise MemoryError(
                     f"a process that was killed, of {point.path} at {_told_sizes(point)}; go on "
@@ -199,6 +192,11 @@ def _sizes(point):
 
 def _told_sizes(point):
     return ", ".join(f"{name} {value}" for name, value in _sizes(point).items())
+
+
+def _rows_of_known(points, known):
+    """By `(axis, value, path)`, as `points`."""
+    return {key: _row(*key, point, known[point]) for key, point in points.items() if point in known}
 
 
 def _row(axis, value, path, point, measured):
