@@ -16,7 +16,7 @@ let description, network;
 let queue = Promise.resolve();
 // What is asked for counts up; what was asked for before is left.
 let asked = 0, presented = 0;
-let pictures = [], shown = null, stream = null;
+let pictures = [], shown = null, asking = null, stream = null;
 let tryAgain = null;
 
 // --- Words ---
@@ -105,6 +105,7 @@ function enqueue(job) {
 
 async function ask(picture, options) {
   const pixels = normalized(picture.image, description.scale, description.offset);
+  asking = picture;
   try {
     return await network.classify(pixels, point().thresholds, options);
   } catch (error) {
@@ -182,7 +183,7 @@ async function present(slowly) {
   const whole = network.wholeMilliseconds, milliseconds = spent(result);
   element("spent_ms").textContent = number(milliseconds, 2) + (whole ? ` (${percent(milliseconds / whole)})` : "");
   element("whole_macs").textContent = macsOf(0) ? number(macsOf(exitsInAll() - 1) / 1e6, 2) : "";
-  element("whole_ms").textContent = whole ? number(whole, 2) : "not measured: some stages have not run";
+  element("whole_ms").textContent = whole ? number(whole, 2) : "not all stages have run";
   element("whole").disabled = Boolean(shown.live);
 }
 
@@ -266,7 +267,7 @@ async function askWhole() {
     return;
   }
   const last = whole.exits.at(-1), early = picture.result.exits.at(-1);
-  const same = last.classNumber === early.classNumber ? "the same" : "something else";
+  const same = last.classNumber === early?.classNumber ? "the same" : "something else";
   element("whole_answer").textContent = `The last exit says ${same}: ${className(last)}, confidence ${last.confidence.toFixed(3)}.`;
   present(false);
 }
@@ -418,7 +419,7 @@ async function start() {
 
 function fetching(place) {
   const { exit, bytes } = description.stages[place];
-  if (place) element("exits").children[place].querySelector(".words").textContent = `stage ${exit} is being fetched: ${number(bytes / 1000, 0)} kB …`;
+  if (asking && asking === shown) element("exits").children[place].querySelector(".words").textContent = `stage ${exit} is being fetched: ${number(bytes / 1000, 0)} kB …`;
 }
 
 element("files").addEventListener("change", () => {

@@ -1,15 +1,18 @@
 """The program that writes the page, and what it refuses. LiteRT is made up: nothing is run here."""
 
 import json
+import re
 import shutil
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from savedmodels.site.write import write_site
+from savedmodels.site.write import LITERT_VERSION, write_site
+from savedmodels.tflite.conversion import convert_run
 from savedmodels.tflite.exit_runner import StagedRunner
-from tests.trainers.programs import files, refused, run_program
+from tests.trainers.programs import REPOSITORY, files, refused, run_program
+from tf_adaptive.errors import InputError
 from tf_adaptive.images import scale_and_offset
 
 LITERT = (
@@ -79,14 +82,15 @@ def test_the_folder_has_all_that_the_page_asks_for(litert, pictures, float32_sta
     assert not list((output / "examples").iterdir())
 
 
+def test_one_version_of_litert_is_named():
+    for file in ("Makefile", "savedmodels/web.py"):
+        text = (REPOSITORY / file).read_text()
+        assert set(re.findall(r"@litertjs/core@([0-9.]+)", text)) == {LITERT_VERSION}
+
+
 def test_exits_that_are_off_are_not_there(litert, finished_run, tmp_path):
     converted = tmp_path / "converted"
-    finished = run_program(
-        "savedmodels.convert_tflite",
-        *("--run_dir", finished_run, "--output", converted, "--test_images", "20"),
-        *("--thresholds", "off,0.5,off"),
-    )
-    assert finished.status == 0, finished.stderr
+    convert_run(finished_run, converted, test_images=20, thresholds=[None, 0.5, None])
     write_site(converted, tmp_path / "site", litert_dir=litert)
     network = json.loads((tmp_path / "site" / "network.json").read_text())
     macs = json.loads((converted / "description.json").read_text())["exit_macs"]
@@ -96,46 +100,57 @@ def test_exits_that_are_off_are_not_there(litert, finished_run, tmp_path):
     assert len(network["scales"]) == len(StagedRunner(converted).enabled_exits) == 2
 
 
-def test_what_cannot_be_shown_is_refused(
-    litert, pictures, float32_stages, drnet_parts, served, tmp_path
-):
-    output = tmp_path / "site"
+@pytest.fixture
+def reason(litert, float32_stages, tmp_path):
+    """A function that gives the words that what is given is refused with, nothing written."""
 
-    def reason(tflite_dir=float32_stages, litert_dir=litert, **others):
-        given = {"tflite_dir": tflite_dir, "litert_dir": litert_dir, "output": output, **others}
-        flags = [text for name, value in given.items() for text in (f"--{name}", value)]
-        return refused(tmp_path, "savedmodels.web", *flags)
+    def reason(tflite_dir=float32_stages, litert_dir=litert, **pictures):
+        before = files(tmp_path)
+        with pytest.raises(InputError) as caught:
+            write_site(tflite_dir, tmp_path / "site", litert_dir=litert_dir, **pictures)
+        assert files(tmp_path) == before
+        return str(caught.value)
 
-    assert "drnet_parts, a DRNet" in reason(drnet_parts)
+    return reason
+
+
+def test_another_network_is_refused(reason, drnet_parts, float32_stages, tmp_path):
+    assert "drnet_parts, a DRNet." in reason(drnet_parts)
     assert "convert_tflite wrote" in reason(tmp_path / "nothing")
-    exported = next(served.glob("exits/1/assets.extra"))
-    assert "which another program wrote" in reason(exported)
+    copy = shutil.copytree(float32_stages, tmp_path / "copy")
+    description = json.loads((copy / "description.json").read_text())
 
-    missing = reason(litert_dir=tmp_path / "node_modules")
-    assert "npm install @litertjs/core@" in missing and "no core/dist/index.js" in missing
+    def describe(fields):
+        (copy / "description.json").write_text(json.dumps(fields))
+
+    describe({**description, "picture_reading": "as_stored"})
+    assert "picture_reading='as_stored'" in reason(copy)
+    describe({name: value for name, value in description.items() if name != "stages"})
+    assert "which another program wrote." in reason(copy)
+    describe(description)
+    (copy / "stage_3.tflite").write_bytes(b"half")
+    assert "stage_3.tflite of 4 bytes" in reason(copy)
+
+
+def test_another_litert_is_refused(reason, litert, float32_stages, tmp_path):
     (litert / "core" / "package.json").write_text('{"version": "3.0.0"}')
-    assert "of version '3.0.0'" in reason()
-    (litert / "core" / "package.json").write_text('{"version": "2.5.3"}')
+    assert "of version '3.0.0'." in reason()
+    (litert / "core" / "package.json").write_text("[]")
+    assert "of version None." in reason()
+    given = ("--tflite_dir", float32_stages, "--output", tmp_path / "site")
+    none = ("--litert_dir", tmp_path / "node_modules")
+    line = refused(tmp_path, "savedmodels.web", *given, *none)
+    assert "npm install @litertjs/core@" in line and "no core/dist/index.js." in line
 
-    stored = tmp_path / "stored"
-    shutil.copytree(float32_stages, stored)
-    description = json.loads((stored / "description.json").read_text())
-    (stored / "description.json").write_text(
-        json.dumps({**description, "picture_reading": "as_stored"})
-    )
-    assert "picture_reading='as_stored'" in reason(stored)
-    (stored / "description.json").write_text(json.dumps(description))
-    (stored / "stage_3.tflite").write_bytes(b"half")
-    assert "stage_3.tflite of 4 bytes" in reason(stored)
 
+def test_other_pictures_and_another_output_are_refused(reason, pictures, tmp_path):
     assert "must be a folder. Received" in reason(pictures=tmp_path / "none")
     (pictures / "notes.png").write_text("no picture")
-    assert "notes.png" in reason(pictures=pictures)
-    (pictures / "notes.png").unlink()
+    assert "It is: " in (line := reason(pictures=pictures)) and line.endswith("notes.png.")
     for place in range(98):
         shutil.copy(pictures / "0_digit.PNG", pictures / f"more_{place}.png")
     assert "at most 100. Received" in reason(pictures=pictures)
-
+    output = tmp_path / "site"
     output.mkdir()
     (output / "thesis.txt").write_text("mine")
-    assert "which holds 'thesis.txt'" in reason()
+    assert "which holds 'thesis.txt'." in reason()
