@@ -6,7 +6,11 @@ BIN = .venv/bin
 # On all cores, which pip does on one.
 COMPILE = $(BIN)/python -m compileall -q -j 0 .venv/lib
 
-.PHONY: demo test test-large lint benchmark
+# What runs networks in a browser; `savedmodels.web` says when it is another version.
+LITERT = .venv/node_modules/@litertjs
+PORT ?= 8000
+
+.PHONY: demo web test test-large lint benchmark
 
 demo: .venv/installed
 	rm -rf $(DEMO_RUN)
@@ -22,6 +26,14 @@ demo: .venv/installed
 	$(BIN)/python -m savedmodels.predict --model_dir $(DEMO_RUN)/served $(DEMO_RUN)/pictures
 	$(BIN)/python -m savedmodels.predict --model_dir $(DEMO_RUN)/tflite $(DEMO_RUN)/pictures
 	@echo "Figures: $(DEMO_RUN)/report/*.png"
+
+web: $(DEMO_RUN)/report/budgeted.csv $(LITERT)
+	$(BIN)/python -m savedmodels.convert_tflite --run_dir $(DEMO_RUN) --output $(DEMO_RUN)/stages
+	$(BIN)/python -m trainers.write_pictures --run_dir $(DEMO_RUN) --output $(DEMO_RUN)/pictures
+	$(BIN)/python -m savedmodels.web --tflite_dir $(DEMO_RUN)/stages --litert_dir $(LITERT) \
+		--pictures $(DEMO_RUN)/pictures --output $(DEMO_RUN)/site
+	@echo "Open http://127.0.0.1:$(PORT)/ in a browser; Ctrl-C ends it."
+	$(BIN)/python -m http.server --bind 127.0.0.1 --directory $(DEMO_RUN)/site $(PORT)
 
 test: lint
 	$(BIN)/pytest --numprocesses auto --dist worksteal
@@ -41,6 +53,10 @@ $(DEMO_RUN)/report/budgeted.csv: | .venv/installed
 	rm -rf $(DEMO_RUN)
 	$(BIN)/python -m trainers.train_multi_exit --dataset digits --preset msdnet_cifar_lingrow4 \
 		--epochs 10 --batch_size 32 --schedule cosine --run_dir $(DEMO_RUN)
+
+$(LITERT): | .venv/pyvenv.cfg
+	@command -v npm >/dev/null || { echo "error: npm is needed, which comes with Node.js." >&2; exit 2; }
+	npm install --no-save --no-audit --no-fund --fetch-retries 1 --prefix .venv @litertjs/core@2.5.3
 
 .venv/installed: requirements.txt pyproject.toml | .venv/pyvenv.cfg
 	$(BIN)/pip install --quiet --no-compile --requirement requirements.txt

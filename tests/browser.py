@@ -1,11 +1,13 @@
 """Debian's Chromium without a screen, driven through its debugging pipe."""
 
+import base64
 import itertools
 import json
 import os
 import select
 import shutil
 import subprocess
+import time
 
 import pytest
 
@@ -19,9 +21,13 @@ class Browser:
 
     Args:
         profile: an empty folder for what it remembers.
+        flags: of its command line.
+
+    Attributes:
+        errors: what no code of the page caught, and what the browser refused it.
     """
 
-    def __init__(self, profile):
+    def __init__(self, profile, flags=()):
         self._numbers = itertools.count(1)
         self.errors = []
         read_by_it, self._write = os.pipe()
@@ -37,7 +43,8 @@ class Browser:
             [
                 *(CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run"),
                 *("--remote-debugging-pipe", f"--user-data-dir={profile}", "--disable-quic"),
-                *("--disable-background-networking", "--disable-component-update", "about:blank"),
+                *("--disable-background-networking", "--disable-component-update"),
+                *(*flags, "about:blank"),
             ],
             preexec_fn=as_three_and_four,
             close_fds=False,
@@ -53,7 +60,7 @@ class Browser:
         ]
         attached = self.send("Target.attachToTarget", targetId=target["targetId"], flatten=True)
         self._session = attached["sessionId"]
-        for domain in ("Page", "Runtime"):
+        for domain in ("Page", "Runtime", "Log"):
             self.send(f"{domain}.enable")
 
     def send(self, method, **parameters):
@@ -69,17 +76,41 @@ class Browser:
                 assert "error" not in answer, answer
                 return answer["result"]
 
-    def open(self, path):
-        """Opens a file and waits until it is loaded."""
-        self.send("Page.navigate", url=path.as_uri())
+    def open(self, address):
+        """Opens a URL and waits until it is loaded."""
+        self.send("Page.navigate", url=address)
         while self._message().get("method") != "Page.loadEventFired":
             pass
 
     def run(self, expression):
-        """The value of an expression of JavaScript."""
-        answer = self.send("Runtime.evaluate", expression=expression, returnByValue=True)
+        """The value of an expression of JavaScript, waited for where it is a promise."""
+        answer = self.send(
+            "Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True
+        )
         assert "exceptionDetails" not in answer, answer
         return answer["result"].get("value")
+
+    def wait_for(self, expression):
+        """Waits until an expression of JavaScript is true, or like it; gives its value."""
+        deadline = time.monotonic() + _MOST_SECONDS
+        while not (value := self.run(expression)):
+            assert time.monotonic() < deadline, (expression, self.errors)
+            time.sleep(0.02)
+        return value
+
+    def give_files(self, selector, paths):
+        """Chooses files in an input of the page."""
+        found = self.send("Runtime.evaluate", expression=f"document.querySelector({selector!r})")
+        self.send(
+            "DOM.setFileInputFiles",
+            objectId=found["result"]["objectId"],
+            files=[str(path) for path in paths],
+        )
+
+    def picture(self):
+        """What the page looks like: the bytes of a PNG file."""
+        shot = self.send("Page.captureScreenshot", format="png", captureBeyondViewport=True)
+        return base64.b64decode(shot["data"])
 
     def press(self, key, code):
         """Presses a key and lets it go."""
@@ -111,4 +142,8 @@ class Browser:
         message = json.loads(first)
         if message.get("method") == "Runtime.exceptionThrown":
             self.errors.append(message["params"])
+        if message.get("method") == "Log.entryAdded":
+            entry = message["params"]["entry"]
+            if entry["level"] == "error":
+                self.errors.append(entry)
         return message

@@ -54,6 +54,8 @@ def test_one_name_at_the_top(wheel):
     assert {top for top in tops if not top.endswith(".dist-info")} == {"tf_adaptive"}
     assert "tf_adaptive/py.typed" in names
     assert "tf_adaptive/trainers/flags/training.py" in names
+    pages = {"index.html", "page.js", "network.js", "pictures.js", "style.css", "icon.svg"}
+    assert {f"tf_adaptive/savedmodels/site/{name}" for name in pages} <= set(names)
 
 
 def test_trains_evaluates_exports_and_predicts(binaries, finished_run, tmp_path):

@@ -9,6 +9,7 @@ from tf_adaptive.compression.folding import fold_batch_norm
 from tf_adaptive.compression.quantization import is_quantized
 from tf_adaptive.data.calibration import read_calibration_images
 from tf_adaptive.errors import InputError, check_choice, check_whole
+from tf_adaptive.exits.costs import profile
 from tf_adaptive.exits.operating_point import check_no_operating_point
 from tf_adaptive.exits.outputs import with_exits
 from tf_adaptive.exits.stages import split_stages
@@ -302,13 +303,14 @@ def _exits(model, point, batch_sizes):
     numbers = point.enabled_exits
     # TFLite has no bfloat16.
     stages = split_stages(with_exits(fold_batch_norm(model, dtype="float32"), numbers))
+    costs = {"exit_macs": [cost.macs for cost in profile(model)]}
     return _Network(
         signatures=_of_all_sizes(functools.partial(stage_signatures, stages), batch_sizes),
         samples=lambda images: _of_all_sizes(
             functools.partial(stage_samples, stages, images), batch_sizes
         ),
         parts=stage_parts(stages),
-        description=lambda parts: {"stages": parts, **point.description()},
+        description=lambda parts: {"stages": parts, **point.description(), **costs},
         agreement=functools.partial(agreement_of_exits, numbers=numbers),
         has_ranges=is_quantized(model),
     )

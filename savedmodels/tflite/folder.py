@@ -86,15 +86,19 @@ def _sha256(path):
 
 
 @contextlib.contextmanager
-def folder_replaced_whole(directory):
+def folder_replaced_whole(directory, check=check_output):
     """Gives an empty folder, which takes the place of `directory` at the end.
 
     When the block raises, `directory` stays as it was and the empty folder goes.
 
+    Args:
+        directory: the folder.
+        check: called with it; refuses one that must not be replaced.
+
     Raises:
-        InputError: what `check_output` raises; a folder that cannot be made.
+        InputError: what `check` raises; a folder that cannot be made.
     """
-    check_output(directory)
+    check(directory)
     directory = pathlib.Path(directory).absolute()
     with contextlib.ExitStack() as stack:
         try:

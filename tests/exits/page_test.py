@@ -87,7 +87,7 @@ def test_the_slider_moves_what_is_shown(report, tmp_path):
         )
 
     with Browser(tmp_path / "profile") as browser:
-        browser.open(directory / "report.html")
+        browser.open((directory / "report.html").as_uri())
         answer = "document.getElementById('answer').textContent"
         slider = "document.getElementById('budget')"
         assert browser.run(f"{slider}.max") == str(len(table) - 1)
@@ -111,7 +111,7 @@ def test_the_slider_moves_what_is_shown(report, tmp_path):
         assert sum(counts) == 60
         assert browser.run("document.querySelectorAll('#pictures b, #pictures script').length") == 0
 
-        browser.open(tmp_path / "timed.html")
+        browser.open((tmp_path / "timed.html").as_uri())
         assert browser.run("document.querySelectorAll('#chart rect').length") == 1
         browser.run(
             "document.getElementById('unit').value = 'ms';"
@@ -137,6 +137,5 @@ def test_the_slider_moves_what_is_shown(report, tmp_path):
                 "Emulation.setEmulatedMedia",
                 features=[{"name": "prefers-color-scheme", "value": scheme}],
             )
-            shot = browser.send("Page.captureScreenshot", format="png")["data"]
-            (tmp_path / f"{scheme}.png").write_bytes(base64.b64decode(shot))
+            (tmp_path / f"{scheme}.png").write_bytes(browser.picture())
         assert browser.errors == []

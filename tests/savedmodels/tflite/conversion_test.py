@@ -160,6 +160,7 @@ def test_the_description_has_the_report_s_thresholds(finished_run, float32):
     assert description["measure"] == rows.measure
     assert description["accuracy_percent"] == expected.accuracy_percent
     assert description["mean_macs"] == expected.mean_macs
+    assert description["exit_macs"] == [row.macs for row in rows.anytime]
 
 
 def test_a_run_in_bfloat16_is_converted_to_float32(finished_run, network, tmp_path):

@@ -1,0 +1,1 @@
+"""The page that runs a converted network in a browser."""
