@@ -27,6 +27,7 @@ from tf_adaptive.errors import check_whole
 from tf_adaptive.exits.costs import profile
 from tf_adaptive.exits.operating_point import choose_operating_point
 from tf_adaptive.images import scale_and_offset
+from tf_adaptive.processor import told_processor
 from tf_adaptive.programs import program
 from tf_adaptive.runs.checks import load_run_with_exits
 from tf_adaptive.runs.dataset import load_run_dataset
@@ -126,6 +127,7 @@ def _print_table(seconds, exits, costs):
     """Prints times, then the time ratio of early exit beside the ratio of its MACs."""
     whole, early, _ = seconds.values()
     shares = np.bincount(exits - 1, minlength=len(costs)) / len(exits)
+    print(told_processor())
     print(f"{'':<24} {'ms/image':>9} {'ratio':>7}")
     for name, of_one in seconds.items():
         print(f"{name:<24} {1000 * np.median(of_one):>9.3f} {np.median(of_one / whole):>7.3f}")

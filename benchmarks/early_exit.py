@@ -22,6 +22,7 @@ from tf_adaptive.exits.costs import profile
 from tf_adaptive.exits.early_exit import EarlyExit
 from tf_adaptive.exits.operating_point import OperatingPoint
 from tf_adaptive.exits.regrouping import Regrouping
+from tf_adaptive.processor import told_processor
 from tf_adaptive.programs import program
 from tf_adaptive.reports.logits import collect_logits
 from tf_adaptive.runs.dataset import load_run_dataset
@@ -60,6 +61,7 @@ def main():
         lambda images: model(images, training=False),
         input_signature=[tf.TensorSpec((None, *dataset.image_shape))],
     )
+    print(told_processor())
     print(
         f"{'batch':>5} {'policy':<12} {'shares per exit':<30} {'MACs ratio':>10} "
         f"{'lazy MACs':>10} {'time ratio':>10} {'whole ms/image':>15}"

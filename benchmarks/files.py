@@ -29,6 +29,7 @@ from tf_adaptive.data import load_dataset
 from tf_adaptive.data.preprocessing import Preprocessing
 from tf_adaptive.errors import InputError, check_whole
 from tf_adaptive.extras import check_extra
+from tf_adaptive.processor import told_processor
 from tf_adaptive.programs import program
 
 _MODEL_DIR = flags.DEFINE_string(
@@ -77,6 +78,7 @@ def main():
             rates["Beam, DirectRunner"] = len(paths) / _seconds(
                 lambda _: _on_beam(pictures, classifier, folder)
             )
+    print(told_processor())
     print(f"{'':<28} {'pictures/s':>10} {'ratio':>7}")
     for name, rate in rates.items():
         print(f"{name:<28} {rate:>10.0f} {rate / rates['classify_files']:>7.3f}")

@@ -22,6 +22,7 @@ from tf_adaptive.compression.quantization import is_quantized
 from tf_adaptive.errors import InputError, check_whole
 from tf_adaptive.exits.operating_point import DEFAULT_ACCURACY_DROP
 from tf_adaptive.models.drnet import is_routed
+from tf_adaptive.processor import told_processor
 from tf_adaptive.programs import program
 from tf_adaptive.runs.dataset import load_run_dataset, settings_of_data
 from tf_adaptive.runs.directory import load_finished_run
@@ -110,6 +111,7 @@ def _dataset_of_both():
 def _print_table(tables, whole, early, exits):
     """Prints a row per conversion, then the times that the ratios are to."""
     numbers = [row["exit"] for row in tables["float32"]]
+    print(told_processor())
     print(
         f"{'test accuracy, %':<20}"
         + "".join(f"{f'exit {number}':>8}" for number in numbers)

@@ -13,6 +13,7 @@ from absl import flags
 from benchmarks.whole_batches import whole_batches
 from tf_adaptive.errors import InputError, check_whole
 from tf_adaptive.models.drnet import is_routed
+from tf_adaptive.processor import told_processor
 from tf_adaptive.programs import program
 from tf_adaptive.routing.costs import branch_costs
 from tf_adaptive.routing.timing import routing_seconds
@@ -36,6 +37,7 @@ def main():
         )
     dataset = load_run_dataset(config)
     costs = branch_costs(model)
+    print(told_processor())
     print(
         f"{'batch':>5} {'resolution':<10} {'share':>6} {'MACs ratio':>10} {'time ratio':>10} "
         f"{'time / MACs':>11} {'ms/image':>9}"

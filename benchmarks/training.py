@@ -12,6 +12,7 @@ from absl import flags
 from tf_adaptive.data import load_dataset
 from tf_adaptive.exits.losses import multi_exit_cross_entropy
 from tf_adaptive.models.from_preset import build_network
+from tf_adaptive.processor import told_processor
 from tf_adaptive.programs import program
 from tf_adaptive.training.gradient_step import sgd
 from tf_adaptive.training.multi_exit_step import TrainStep
@@ -47,6 +48,7 @@ def main():
 
     images = _STEPS.value * _BATCH_SIZE.value
     medians = {name: float(np.median(times)) for name, times in seconds.items()}
+    print(told_processor())
     print(f"{'':<24} {'images/s':>10} {'ms/image':>10}")
     for name, median in medians.items():
         print(f"{name:<24} {images / median:>10.0f} {1000 * median / images:>10.3f}")

@@ -20,7 +20,7 @@ def test_a_row_per_way_and_the_ratios(finished_run, converted_run):
         ),
     )
     assert (finished.status, finished.stderr) == (0, "")
-    header, *rows, empty, conclusion = finished.stdout.splitlines()
+    _, header, *rows, empty, conclusion = finished.stdout.splitlines()
     assert header.split() == ["ms/image", "ratio"]
     names = ["whole network, LiteRT", "early exit, LiteRT", "SavedModel, TensorFlow"]
     assert [row[:24].strip() for row in rows] == names

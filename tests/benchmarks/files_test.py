@@ -13,7 +13,7 @@ def test_a_row_per_way(finished_run, tmp_path):
         *("--pictures", "9", "--loop_pictures", "3"),
     )
     assert finished.status == 0, finished.stderr
-    header, *rows, memory = finished.stdout.splitlines()
+    _, header, *rows, memory = finished.stdout.splitlines()
     assert header.split() == ["pictures/s", "ratio"]
     assert [row[:28].strip() for row in rows] == [
         *("classify_files", "a picture at a time", "decoding alone", "the network alone"),

@@ -14,7 +14,7 @@ def test_a_row_per_precision(finished_run, quantized_run):
         PROGRAM, "--run_dir", finished_run, "--quantized_run_dir", quantized_run, *FEW
     )
     assert (finished.status, finished.stderr) == (0, "")
-    header, *rows, empty, conclusion = finished.stdout.splitlines()
+    _, header, *rows, empty, conclusion = finished.stdout.splitlines()
     assert header.split()[:4] == ["test", "accuracy,", "%", "exit"]
     names = ["float32", "float16", "int8 after training", "int8 trained"]
     assert [row[:20].strip() for row in rows] == names

@@ -9,7 +9,7 @@ def test_a_row_per_resolution_and_one_for_the_choice(finished_drnet):
         *("--run_dir", finished_drnet, "--batch_sizes", "1,32", "--repeats", "1", "--images", "32"),
     )
     assert finished.status == 0, finished.stderr
-    table = [line.split() for line in finished.stdout.splitlines()[1:]]
+    table = [line.split() for line in finished.stdout.splitlines()[2:]]
     names = ["24", "16", "12", "chosen"]
     assert [row[:2] for row in table] == [[size, name] for size in ("1", "32") for name in names]
     for first in (0, 4):
