@@ -14,8 +14,8 @@ from .exit_runner import open_network
 from .folder import batch_name
 from .run import confidence_of, normalized, softmax
 
-# The first runs of a signature take longer.
-_TIMED_RUNS = 5
+# The first run of a signature takes longer.
+_TIMED_RUNS = 3
 
 
 class BatchRunner:
