@@ -22,6 +22,7 @@ from tf_adaptive.exits.costs import profile
 from tf_adaptive.exits.early_exit import EarlyExit
 from tf_adaptive.exits.operating_point import OperatingPoint
 from tf_adaptive.exits.regrouping import Regrouping
+from tf_adaptive.graph.constant_weights import ConstantWeights
 from tf_adaptive.processor import told_processor
 from tf_adaptive.programs import program
 from tf_adaptive.reports.logits import collect_logits
@@ -57,8 +58,9 @@ def main():
     budgets = _budgets(rows)
     if _FOLDED.value:
         model = fold_batch_norm(model, dtype=_DTYPE.value)
+    network = ConstantWeights(model)
     whole = tf.function(
-        lambda images: model(images, training=False),
+        lambda images: network(images, training=False),
         input_signature=[tf.TensorSpec((None, *dataset.image_shape))],
     )
     print(told_processor())
@@ -72,7 +74,7 @@ def main():
         logits, _ = collect_logits(model, batches)
         batches = [images for images, _ in batches]
         for policy, point in {**budgets, "half leave": half_leave(logits, rows.measure)}.items():
-            early = EarlyExit(model, point)
+            early = EarlyExit(model, point, constant_weights=True)
             exits = np.concatenate([early(images)["exit"] for images in batches])
             shares = np.bincount(exits - 1, minlength=len(costs)) / len(exits)
             ratio, regrouped, whole_seconds = _time_ratios(early, whole, batches)

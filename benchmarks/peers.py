@@ -26,6 +26,7 @@ from tf_adaptive.exits.stages import split_stages
 from tf_adaptive.exits.thresholds import confidence_scores
 from tf_adaptive.exits.timing import milliseconds_of
 from tf_adaptive.extras import check_extra
+from tf_adaptive.graph.constant_weights import ConstantWeights
 from tf_adaptive.processor import told_processor
 from tf_adaptive.programs import program
 from tf_adaptive.reports.logits import collect_logits
@@ -62,14 +63,15 @@ def main():
         stages = [openvino.compiled(_run_of_stage(stage)) for stage in split_stages(model)]
         for batch_size in batch_sizes:
             batches = [images for images, _ in whole_batches(dataset, batch_size, images=_IMAGES)]
-            whole = {"TensorFlow": _run_of_network(ours)}
-            whole |= _in_other_runtimes(_run_of_network(model), openvino, batches[0].shape)
+            whole = {"TensorFlow": _run_of_network(ConstantWeights(ours), ours.input_shape)}
+            run = _run_of_network(model, model.input_shape)
+            whole |= _in_other_runtimes(run, openvino, batches[0].shape)
             for name, run in whole.items():
                 _compare(name, run, trained, batches[0])
             logits, _ = collect_logits(model, dataset.batches("calibration", 256))
             point = half_leave(logits, "max_probability")
             early = {
-                "early exit, TensorFlow": EarlyExit(ours, point),
+                "early exit, TensorFlow": EarlyExit(ours, point, constant_weights=True),
                 "early exit, OpenVINO": _staged(stages, point.thresholds),
             }
             _compare_classes(*early.values(), batches)
@@ -87,10 +89,10 @@ def _in_other_runtimes(run, openvino, shape):
     return runs
 
 
-def _run_of_network(model):
-    signature = [tf.TensorSpec((None, *model.input_shape[1:]), name="images")]
+def _run_of_network(network, input_shape):
+    signature = [tf.TensorSpec((None, *input_shape[1:]), name="images")]
     return tf.function(
-        lambda images: [tf.cast(exit, "float32") for exit in model(images, training=False)],
+        lambda images: [tf.cast(exit, "float32") for exit in network(images, training=False)],
         input_signature=signature,
     )
 

@@ -4,6 +4,7 @@ import keras
 import tensorflow as tf
 
 from tf_adaptive.exits.thresholds import NEVER
+from tf_adaptive.graph.constant_weights import ConstantWeights
 
 
 def exit_signatures(early_exit, preprocessing, class_names):
@@ -21,6 +22,7 @@ def exit_signatures(early_exit, preprocessing, class_names):
         Dictionary of name to `(function, input_signature)`.
     """
     model = early_exit.model
+    logits_of_all = _logits_of_all(early_exit)
     count = len(early_exit.thresholds)
     image = tf.TensorSpec((None, *preprocessing.image_shape), tf.float32)
     images = tf.TensorSpec((None, None, None, preprocessing.image_shape[-1]), tf.uint8, "images")
@@ -46,9 +48,7 @@ def exit_signatures(early_exit, preprocessing, class_names):
 
     def all_exits(images):
         images = preprocessing.images(images)
-        logits = unless_empty(
-            images, lambda: keras.tree.flatten(model(images, training=False)), model.outputs
-        )
+        logits = unless_empty(images, lambda: logits_of_all(images), model.outputs)
         return {f"exit_{number}": exit for number, exit in enumerate(logits, start=1)}
 
     signatures = {
@@ -89,6 +89,25 @@ def exit_signatures(early_exit, preprocessing, class_names):
             for name, tensor in stage.state.items()
         }
     return signatures
+
+
+def _logits_of_all(early_exit):
+    """A function from images to the list of the logits of all exits, those that are off too."""
+    stages = early_exit.stages
+    if len(stages) < len(early_exit.model.outputs):
+        model = early_exit.model
+        run = ConstantWeights(model) if early_exit.constant_weights else model
+        return lambda images: keras.tree.flatten(run(images, training=False))
+
+    def run_stages(images):
+        # A constant of theirs is in the graph once.
+        state, logits = {stages[0].takes[0]: images}, []
+        for stage in stages:
+            exit, state = stage(state)
+            logits.append(exit)
+        return logits
+
+    return run_stages
 
 
 def unless_empty(tensor, run, symbolic):

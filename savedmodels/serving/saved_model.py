@@ -28,7 +28,7 @@ DTYPES = ("float32", "bfloat16")
 def export_model(executor, description, output, *, name="model", version=None, dtype="float32"):
     """Writes `OUTPUT/NAME/VERSION/` of a network as it is used, whole or not at all.
 
-    Batch norms are folded.
+    Batch norms are folded, and weights are constants of the graph.
 
     Args:
         executor: `EarlyExit` or `Routing`.
@@ -55,7 +55,8 @@ def export_model(executor, description, output, *, name="model", version=None, d
             ResolutionRow(resolution, macs, accuracy_percent=None, share=None)
             for resolution, macs in zip(costs.resolutions, costs.branch_macs, strict=True)
         ]
-        folded = Routing(executor.model, networks=fold_drnet(executor.model, dtype=_policy(dtype)))
+        networks = fold_drnet(executor.model, dtype=_policy(dtype))
+        folded = Routing(executor.model, networks=networks, constant_weights=True)
         point = RoutingPoint(executor.resolutions)
     else:
         rows = [
@@ -63,7 +64,8 @@ def export_model(executor, description, output, *, name="model", version=None, d
             for cost in profile(executor.model)
         ]
         point = executor.point
-        folded = EarlyExit(fold_batch_norm(executor.model, dtype=_policy(dtype)), point)
+        network = fold_batch_norm(executor.model, dtype=_policy(dtype))
+        folded = EarlyExit(network, point, constant_weights=True)
     data = check_described(description, _num_classes(executor))
     return _write(folded, rows, point, data, {}, output, name, version, dtype)
 

@@ -236,13 +236,14 @@ def test_an_exit_that_is_off_takes_nobody_at_a_confidence_of_one():
     assert answer["exit"].numpy().tolist() == [1, 3]
 
 
-def test_random_graphs():
+@pytest.mark.parametrize("constant_weights", [False, True])
+def test_random_graphs(constant_weights):
     for seed in (1, 2, 4):
         model = random_model(seed)
         inputs = random_images(model, 20)
         logits = np.stack(model(inputs, training=False))
         thresholds = between_confidences(confidences_of(logits))
-        answers = EarlyExit(model, thresholds)(inputs)
+        answers = EarlyExit(model, thresholds, constant_weights=constant_weights)(inputs)
         exits = choose_exits(confidences_of(logits), thresholds)
         np.testing.assert_array_equal(answers["exit"], exits)
         chosen = logits[exits - 1, np.arange(20)]

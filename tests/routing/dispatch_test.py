@@ -47,8 +47,9 @@ def test_answers_what_the_model_does(drnet, images):
     )
 
 
-def test_folded_networks_and_any_batch(drnet, images):
-    folded = Routing(drnet, networks=fold_drnet(drnet))
+@pytest.mark.parametrize("constant_weights", [False, True])
+def test_folded_networks_and_any_batch(drnet, images, constant_weights):
+    folded = Routing(drnet, networks=fold_drnet(drnet), constant_weights=constant_weights)
     expected = Routing(drnet)(images)
     assert_same(folded(images), expected)
     assert_same(folded.predict(images, batch_size=7), expected)

@@ -33,6 +33,9 @@ class EarlyExit:
             "max_probability".
         enabled_exits: numbers of the exits that may be on, from 1; None for all. The last always
             is.
+        constant_weights: whether the weights that the model has now become constants of the graph:
+            single images and small batches take a quarter to a half less time. What is trained
+            later is not seen then.
 
     Attributes:
         model: as given, but for what made probabilities of its logits.
@@ -41,6 +44,7 @@ class EarlyExit:
         stages: the `Stage`s between them.
         point: the `OperatingPoint`.
         thresholds: float32 `(K − 1,)`; infinite for an exit that is off.
+        constant_weights: as given.
         input_specs: a `tf.TensorSpec` of each input, in the order of stage 1's `takes`.
 
     Raises:
@@ -49,7 +53,7 @@ class EarlyExit:
             point's; an exit that the model has not.
 
     Example:
-        >>> fast = ta.EarlyExit(model, [0.9, 0.8, 0.7])
+        >>> fast = ta.EarlyExit(model, [0.9, 0.8, 0.7], constant_weights=True)
         >>> answer = fast(images)
         >>> sorted(answer)
         ['class', 'confidence', 'exit', 'probabilities']
@@ -57,7 +61,9 @@ class EarlyExit:
         (359,)
     """
 
-    def __init__(self, model, thresholds, *, measure=None, enabled_exits=None):
+    def __init__(
+        self, model, thresholds, *, measure=None, enabled_exits=None, constant_weights=False
+    ):
         exit_tensors(model)
         self.model = exits_as_logits(model)
         num_exits = len(self.model.outputs)
@@ -67,6 +73,9 @@ class EarlyExit:
         self.enabled_exits = self.point.enabled_exits
         self.stages = split_stages(with_exits(self.model, self.enabled_exits))
         check_cheapest_first(self.model)
+        self.constant_weights = constant_weights
+        if constant_weights:
+            self.stages = [stage.with_constant_weights() for stage in self.stages]
         self.thresholds, self.measure = self.point.thresholds, self.point.measure
         self._scales = self.point.scales
         self.input_specs = [

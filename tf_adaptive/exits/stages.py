@@ -1,6 +1,7 @@
 """Splits a multi-exit graph into stages that hand on only what later stages read."""
 
 import collections
+import copy
 import itertools
 import keyword
 import math
@@ -15,6 +16,7 @@ from tf_adaptive.graph.calls import (
     open_nested,
     run_calls,
 )
+from tf_adaptive.graph.constant_weights import ConstantWeights
 from tf_adaptive.graph.final_activation import exits_as_logits
 from tf_adaptive.graph.keras_internals import CONCATENATE, producer
 
@@ -55,6 +57,7 @@ class Stage:
         self.writes = tuple(writes)
         self.state = dict(state)
         self.model = model
+        self._run = model
 
     def __call__(self, state):
         """Runs the stage.
@@ -87,9 +90,15 @@ class Stage:
             )
         # The last stage has one output, which Keras gives without a list around it.
         given = [keras.ops.convert_to_tensor(state[name]) for name in self.reads]
-        logits, *written = keras.tree.flatten(self.model(given))
+        logits, *written = keras.tree.flatten(self._run(given))
         available = {**state, **dict(zip(self.writes, written, strict=True))}
         return logits, {name: available[name] for name in self.state}
+
+    def with_constant_weights(self):
+        """The same stage with the weights that it has now as constants; see `ConstantWeights`."""
+        stage = copy.copy(self)
+        stage._run = ConstantWeights(self.model)
+        return stage
 
 
 def split_stages(model):

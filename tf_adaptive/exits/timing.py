@@ -13,6 +13,8 @@ from tf_adaptive.exits.stages import stages_to_outputs
 def runs_to_exits(model):
     """A function for each exit that computes the network up to it, that exit and those before.
 
+    The weights that the model has now are constants in it, as where networks are used.
+
     Args:
         model: functional `keras.Model` with K exits, as `split_stages` takes.
 
@@ -20,7 +22,7 @@ def runs_to_exits(model):
         List of K functions that give a list of logits, of images
         `(batch, height, width, channels)`, for a model of several inputs of their structure.
     """
-    stages = stages_to_outputs(model)
+    stages = [stage.with_constant_weights() for stage in stages_to_outputs(model)]
     return [_run_to_exit(stages[:count], model.input) for count in range(1, len(stages) + 1)]
 
 

@@ -3,6 +3,7 @@
 import keras
 import tensorflow as tf
 
+from tf_adaptive.graph.constant_weights import ConstantWeights
 from tf_adaptive.images import are_finite, checked_images, in_batches, joined
 
 
@@ -18,6 +19,8 @@ class Routing:
         model: `tf_adaptive.DRNet`.
         networks: `(predictor, branches)` to run in place of the model's own, of the same inputs
             and outputs, such as folded ones; None for the model's.
+        constant_weights: whether the weights that they have now become constants of the graph:
+            single images and small batches take less time. What is trained later is not seen then.
 
     Attributes:
         model: as given.
@@ -33,9 +36,12 @@ class Routing:
         (359,)
     """
 
-    def __init__(self, model, *, networks=None):
+    def __init__(self, model, *, networks=None, constant_weights=False):
         self.model = model
-        self.predictor, self.branches = networks or (model.predictor, model.branches)
+        predictor, branches = networks or (model.predictor, model.branches)
+        if constant_weights:
+            predictor, *branches = map(ConstantWeights, (predictor, *branches))
+        self.predictor, self.branches = predictor, list(branches)
         self.resolutions = tuple(model.resolutions)
         self._images = tf.TensorSpec((None, *model.input_shape[1:]), "float32")
         self._run = tf.function(lambda images: self.run([images]), input_signature=[self._images])

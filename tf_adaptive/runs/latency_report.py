@@ -92,7 +92,7 @@ def timed_exits(model, dataset, anytime_rows, point, accuracy_percent, runs=None
     if runs is None:
         folded = fold_batch_norm(model)
         to_exits = runs_to_exits(folded)
-        early_exit = EarlyExit(folded, point) if len(to_exits) > 1 else None
+        early_exit = EarlyExit(folded, point, constant_weights=True) if len(to_exits) > 1 else None
         batches = functools.partial(_batches, dataset)
     else:
         to_exits, early_exit = runs

@@ -94,7 +94,7 @@ class Run:
         return choose_operating_point(self.report(), **choice)
 
     def executor(self, point=None, *, dtype=None):
-        """The network as it is used, its batch norms folded.
+        """The network as it is used, its batch norms folded and its weights constants.
 
         Args:
             point: `OperatingPoint`, or thresholds; None for what `operating_point()` gives. A
@@ -109,9 +109,11 @@ class Run:
         """
         if self.routes:
             check_no_operating_point(point=point)
-            return Routing(self.model, networks=fold_drnet(self.model, dtype=dtype))
+            networks = fold_drnet(self.model, dtype=dtype)
+            return Routing(self.model, networks=networks, constant_weights=True)
         point = self.operating_point() if point is None else point
-        return EarlyExit(fold_batch_norm(self.model, dtype=dtype), point)
+        folded = fold_batch_norm(self.model, dtype=dtype)
+        return EarlyExit(folded, point, constant_weights=True)
 
     def preprocess(self, images):
         """Images as people have them, as the network takes them.
