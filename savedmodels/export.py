@@ -1,9 +1,11 @@
-"""Writes a finished run as a SavedModel that TF Serving reads.
+"""Writes a finished run as what TF Serving or NVIDIA Triton reads.
 
     python -m savedmodels.export --run_dir runs/digits --output served --accuracy_drop 0.5
 
 OUTPUT/NAME/VERSION/ is the model, with its model card, its labels and warm-up requests.
-OUTPUT/models.config and OUTPUT/batching_parameters.txt are for the server.
+OUTPUT/models.config and OUTPUT/batching_parameters.txt are for the server. With --server triton
+OUTPUT is a model repository: OUTPUT/NAME runs the stages, OUTPUT/NAME_VERSION_stage_1 and on, and
+stops where it is sure enough. docs/serving.md says how they are served.
 """
 
 import pathlib
@@ -20,6 +22,7 @@ _OUTPUT = flags.DEFINE_string("output", None, "folder of the served models", req
 _NAME = flags.DEFINE_string("name", None, "name to serve it by; that of the run's folder if unset")
 _VERSION = flags.DEFINE_integer("version", None, "version; the next free one if unset")
 _DTYPE = flags.DEFINE_string("dtype", "float32", "weights and arithmetic: float32 or bfloat16")
+_SERVER = flags.DEFINE_string("server", "tf_serving", "that it is for: tf_serving or triton")
 _DATA_DIR = flags.DEFINE_string("data_dir", None, "where TFDS keeps data sets")
 
 
@@ -31,6 +34,7 @@ def main():
         version=_VERSION.value,
         **operating_point_flags.chosen(),
         dtype=_DTYPE.value,
+        server=_SERVER.value,
         data_dir=_DATA_DIR.value,
     )
     print(f"Model {name!r}, version {version}: {pathlib.Path(_OUTPUT.value) / name / str(version)}")

@@ -54,13 +54,7 @@ def new_version(output, name, version=None):
             there already, or a place where nothing can be written.
     """
     output = pathlib.Path(output)
-    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", name):
-        raise InputError(
-            "`name` must be letters, digits, '_', '-' and '.', the first a letter, digit or '_'. "
-            f"Received: name={name!r}."
-        )
-    if version is not None:
-        check_whole("version", version, least=1)
+    check_name(name)
     names = _names(output)
     model = output / name
     if model.exists() and name not in names:
@@ -68,22 +62,33 @@ def new_version(output, name, version=None):
             f"`name` must be new, or that of a model that was exported. Received: {model}, which "
             "holds something else; name another one."
         )
-    version = version or 1 + max(versions(model), default=0)
-    if (model / str(version)).exists():
-        raise InputError(
-            "`version` must be a new one; versions are never replaced. "
-            f"Received: {version}, which {model} has."
-        )
+    version = free_version(model, version)
+    with folder_to_write_in(output) as unfinished:
+        folder = unfinished / "version"
+        folder.mkdir()
+        yield folder, version
+        _write_settings(output, sorted({*names, name}))
+        model.mkdir(exist_ok=True)
+        os.rename(folder, model / str(version))
+
+
+@contextlib.contextmanager
+def folder_to_write_in(output):
+    """Gives an unfinished folder inside `output`, which is made where there is none.
+
+    When the block raises, an `output` that was made goes.
+
+    Args:
+        output: `pathlib.Path`.
+
+    Raises:
+        InputError: a place where nothing can be written.
+    """
     made = not output.exists()
     try:
         output.mkdir(parents=True, exist_ok=True)
         with unfinished_folder(output) as unfinished:
-            folder = unfinished / "version"
-            folder.mkdir()
-            yield folder, version
-            _write_settings(output, sorted({*names, name}))
-            model.mkdir(exist_ok=True)
-            os.rename(folder, model / str(version))
+            yield unfinished
     except OSError as error:
         raise InputError(
             f"`output` must be a folder to write in. Received: {output} ({error.strerror})."
@@ -93,6 +98,36 @@ def new_version(output, name, version=None):
             # Only where nothing was put into it.
             with contextlib.suppress(OSError):
                 output.rmdir()
+
+
+def check_name(name):
+    """Refuses a name that a model cannot be served by."""
+    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", name):
+        raise InputError(
+            "`name` must be letters, digits, '_', '-' and '.', the first a letter, digit or '_'. "
+            f"Received: name={name!r}."
+        )
+
+
+def free_version(model, version):
+    """The number that a new version of a model gets.
+
+    Args:
+        model: `pathlib.Path` of `OUTPUT/NAME`, which may not be there.
+        version: the number that is asked for; None for one more than the largest there is.
+
+    Raises:
+        InputError: no whole number from 1 on, or a version that is there already.
+    """
+    if version is not None:
+        check_whole("version", version, least=1)
+    version = version or 1 + max(versions(model), default=0)
+    if (model / str(version)).exists():
+        raise InputError(
+            "`version` must be a new one; versions are never replaced. "
+            f"Received: {version}, which {model} has."
+        )
+    return version
 
 
 def versions(model):

@@ -1,11 +1,10 @@
-"""A network as a SavedModel with everything that serves and explains it."""
+"""A network as SavedModels with everything that serves and explains it."""
 
-import keras
 import tensorflow as tf
 
 from tf_adaptive.compression.folding import fold_batch_norm, fold_drnet
 from tf_adaptive.data.preprocessing import Preprocessing
-from tf_adaptive.errors import check_choice
+from tf_adaptive.errors import InputError, check_choice
 from tf_adaptive.exits.costs import profile
 from tf_adaptive.exits.early_exit import EarlyExit
 from tf_adaptive.exits.evaluation import AnytimeRow
@@ -16,16 +15,28 @@ from tf_adaptive.routing.operating_point import RoutingPoint
 from tf_adaptive.runs.run import Run
 
 from ..description import check_described, write_description
+from .archive import write_saved_model
 from .exit_signatures import exit_signatures
 from .model_card import exit_sections, model_card, resolution_sections
 from .model_folder import EXTRA_ASSETS, new_version
 from .resolution_signatures import resolution_signatures
+from .triton import write_models
 from .warmup import write_warmup_requests
 
 DTYPES = ("float32", "bfloat16")
+SERVERS = ("tf_serving", "triton")
 
 
-def export_model(executor, description, output, *, name="model", version=None, dtype="float32"):
+def export_model(
+    executor,
+    description,
+    output,
+    *,
+    name="model",
+    version=None,
+    dtype="float32",
+    server="tf_serving",
+):
     """Writes `OUTPUT/NAME/VERSION/` of a network as it is used, whole or not at all.
 
     Batch norms are folded, and weights are constants of the graph.
@@ -35,20 +46,22 @@ def export_model(executor, description, output, *, name="model", version=None, d
         description: what `ImageDataset.description` gives of the data it was trained on.
         output, name, version: see `savedmodels.serving.model_folder.new_version`.
         dtype: "float32" or "bfloat16".
+        server: "tf_serving"; or "triton", NVIDIA's, for a network with exits in float32: then
+            `output` is its model repository, see `savedmodels.serving.triton`.
 
     Returns:
         `(name, version)`.
 
     Raises:
-        InputError: a description that is not of such a network, or an `output` that is not such a
-            folder.
+        InputError: a description that is not of such a network, an `output` that is not such a
+            folder, or a network that is not for such a server.
 
     Example:
         >>> fast = ta.EarlyExit(model, [0.9, 0.8, 0.7])
         >>> savedmodels.export_model(fast, data.description(), "served", name="digits")
         ('digits', 1)
     """
-    check_choice("dtype", dtype, DTYPES)
+    _check_server(server, dtype, routes=isinstance(executor, Routing))
     if isinstance(executor, Routing):
         costs = branch_costs(executor.model)
         rows = [
@@ -67,7 +80,7 @@ def export_model(executor, description, output, *, name="model", version=None, d
         network = fold_batch_norm(executor.model, dtype=_policy(dtype))
         folded = EarlyExit(network, point, constant_weights=True)
     data = check_described(description, _num_classes(executor))
-    return _write(folded, rows, point, data, {}, output, name, version, dtype)
+    return _write(folded, rows, point, data, {}, output, name, version, dtype, server)
 
 
 def export_run(
@@ -77,6 +90,7 @@ def export_run(
     name=None,
     version=None,
     dtype="float32",
+    server="tf_serving",
     data_dir=None,
     **choice,
 ):
@@ -86,7 +100,7 @@ def export_run(
         run_dir: directory of a finished run with a report.
         output, name, version: see `savedmodels.serving.model_folder.new_version`; a name of None
             is that of the run's folder.
-        dtype: "float32" or "bfloat16".
+        dtype, server: see `export_model`.
         data_dir: where TFDS keeps data sets; None for where the run had them.
         **choice: see `Run.operating_point`.
 
@@ -94,20 +108,20 @@ def export_run(
         `(name, version)`.
 
     Raises:
-        InputError: an unfinished run or one without a report, thresholds that do not fit, or an
-            `output` that is not such a folder.
+        InputError: an unfinished run or one without a report, thresholds that do not fit, an
+            `output` that is not such a folder, or a network that is not for such a server.
     """
-    check_choice("dtype", dtype, DTYPES)
     run = Run(run_dir)
+    _check_server(server, dtype, routes=run.routes)
     point = run.operating_point(**choice)
     rows = run.report()[0] if run.routes else run.report().anytime
     data = run.description(data_dir=data_dir)
     executor = run.executor(None if run.routes else point, dtype=_policy(dtype))
     name = name or run.run_dir.resolve().name
-    return _write(executor, rows, point, data, run.config, output, name, version, dtype)
+    return _write(executor, rows, point, data, run.config, output, name, version, dtype, server)
 
 
-def _write(executor, rows, point, data, config, output, name, version, dtype):
+def _write(executor, rows, point, data, config, output, name, version, dtype, server):
     """Writes what `export_model` does of networks that are folded, and what is known of them.
 
     Args:
@@ -121,35 +135,52 @@ def _write(executor, rows, point, data, config, output, name, version, dtype):
         parts = (exit_signatures, exit_sections)
         costs = {"exit_macs": [row.macs for row in rows]}
     signatures_of, sections_of = parts
-    signatures = signatures_of(executor, Preprocessing.of(data), data["class_names"])
-    with new_version(output, name, version) as (folder, version):
-        _write_saved_model(folder, signatures)
-        loaded = tf.saved_model.load(str(folder)).signatures
-        write_warmup_requests(folder, name, loaded, data["image_shape"])
-        (folder / EXTRA_ASSETS / "labels.txt").write_text(
-            "".join(f"{label}\n" for label in data["class_names"]), encoding="utf-8"
-        )
-        write_description(
-            folder / EXTRA_ASSETS,
-            {
-                "name": name,
-                "version": version,
-                "dtype": dtype,
-                **point.description(),
-                **costs,
-                **data,
-            },
-        )
-        card = model_card(
+
+    def describe(version):
+        named = {"name": name, "version": version, "dtype": dtype}
+        return {**named, **point.description(), **costs, **data}
+
+    def card(version, signatures):
+        return model_card(
             title=f"{name}, version {version}",
             config=config,
             data=data,
             dtype=dtype,
             sections=sections_of(rows, point),
-            signatures=loaded,
+            signatures=signatures,
         )
-        (folder / "model_card.md").write_text(card, encoding="utf-8")
+
+    preprocessing = Preprocessing.of(data)
+    if server == "triton":
+        return write_models(
+            executor, preprocessing, describe, card, output, name=name, version=version
+        )
+    signatures = signatures_of(executor, preprocessing, data["class_names"])
+    with new_version(output, name, version) as (folder, version):
+        write_saved_model(folder, signatures)
+        loaded = tf.saved_model.load(str(folder)).signatures
+        write_warmup_requests(folder, name, loaded, data["image_shape"])
+        (folder / EXTRA_ASSETS / "labels.txt").write_text(
+            "".join(f"{label}\n" for label in data["class_names"]), encoding="utf-8"
+        )
+        write_description(folder / EXTRA_ASSETS, describe(version))
+        (folder / "model_card.md").write_text(card(version, loaded), encoding="utf-8")
     return name, version
+
+
+def _check_server(server, dtype, *, routes):
+    check_choice("dtype", dtype, DTYPES)
+    check_choice("server", server, SERVERS)
+    if server == "triton" and dtype != "float32":
+        raise InputError(
+            "`dtype` must be float32 for Triton, whose Python models have no bfloat16. "
+            f"Received: dtype={dtype!r}."
+        )
+    if server == "triton" and routes:
+        raise InputError(
+            "`server` must be tf_serving for a DRNet: for Triton are networks with exits. "
+            f"Received: server={server!r}."
+        )
 
 
 def _policy(dtype):
@@ -160,10 +191,3 @@ def _policy(dtype):
 def _num_classes(executor):
     model = executor.branches[0] if isinstance(executor, Routing) else executor.model
     return model.outputs[0].shape[-1]
-
-
-def _write_saved_model(folder, signatures):
-    archive = keras.export.ExportArchive()
-    for name, (function, input_signature) in signatures.items():
-        archive.add_endpoint(name, function, input_signature=input_signature)
-    archive.write_out(str(folder), verbose=False)
