@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from tests.processors import convolves_in_bfloat16
 from tests.tiny_networks import TINY
-from tests.trainers.programs import run_program
+from tests.trainers.programs import REPOSITORY, run_program
 from tf_adaptive.data.checked_files import CACHE_VARIABLE
 
 # Two epochs of eight steps.
@@ -203,3 +203,20 @@ def static_run(made_once):
         assert finished.status == 0, finished.stderr
 
     return made_once("static_runs", train) / "static"
+
+
+@pytest.fixture(scope="session")
+def release(finished_run, finished_drnet, made_once):
+    """The folder of both runs as released networks; copy it to change it."""
+
+    def write(folder):
+        finished = run_program(
+            "savedmodels.write_weights",
+            *("--run_dirs", f"{finished_run},{finished_drnet}"),
+            *("--names", "msdnet_digits,drnet_digits", "--output", folder / "release"),
+            *("--license_file", REPOSITORY / "LICENSE"),
+        )
+        assert finished.status == 0, finished.stderr
+        (folder / "stdout").write_text(finished.stdout)
+
+    return made_once("releases", write) / "release"

@@ -57,11 +57,13 @@ def test_all_of_the_design_is_there():
 
 
 @pytest.mark.parametrize("name", _WITH_EXAMPLES)
-def test_the_examples_run(name, namespace, here, finished_run):
+def test_the_examples_run(name, namespace, here, finished_run, release):
     package, _, attribute = name.partition(".")
     called = getattr(namespace[package], attribute)
     if attribute == "load_run":
         shutil.copytree(finished_run, pathlib.Path("runs/mine"))
+    if attribute == "load_weights":
+        shutil.copytree(release, pathlib.Path("release"))
     finder = doctest.DocTestFinder(recurse=False)
     examples = [
         example for example in finder.find(called, name, globs=dict(namespace)) if example.examples

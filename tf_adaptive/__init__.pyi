@@ -36,6 +36,7 @@ from .routing.costs import BranchCosts as BranchCosts
 from .routing.costs import branch_costs as branch_costs
 from .routing.dispatch import Routing as Routing
 from .runs.evaluate import evaluate as evaluate
+from .runs.released import load_weights as load_weights
 from .runs.run import load_run as load_run
 from .training.whole import train as train
 from .version import __version__ as __version__

@@ -2,6 +2,7 @@
 
 import contextlib
 import fcntl
+import hashlib
 import os
 import pathlib
 import shutil
@@ -43,6 +44,12 @@ def unfinished_folder(directory):
         # Another program may hold it, or just have done away with it.
         with contextlib.suppress(OSError), _held(path):
             shutil.rmtree(path)
+
+
+def sha256_of(path):
+    """The SHA-256 of a file, in hexadecimal."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @contextlib.contextmanager

@@ -1,10 +1,15 @@
-"""`model_card.md`: what an exported model is, what it costs, and how it was trained."""
+"""`model_card.md`: what a network is, what it costs, and how it was trained."""
 
 from tf_adaptive.exits.thresholds import NEVER
 from tf_adaptive.pictures import AS_SEEN, MAX_PIXELS, PICTURE_KINDS
 
 _MILLION = 1e6
 _NOT_MEASURED = "not measured"
+_OTHER_THRESHOLDS = (
+    "Signatures that take `thresholds` use those instead of the model's, for each image its own, "
+    "above 1 for an exit that it is not to leave at; those that take `enabled_exits` let it leave "
+    "at these alone, and at the last."
+)
 # Settings that say where a run was, and not what it is.
 _NOT_TRAINING = {
     *("run_dir", "data_dir", "resume", "stage_1_from", "checkpoint_seconds", "versions"),
@@ -65,15 +70,12 @@ def exit_sections(anytime_rows, point):
             )
     return [
         "## Exits",
-        _table(
+        table(
             ("exit", "M MACs", "computed in stages", "M parameters", "test accuracy", "threshold"),
             rows,
         ),
         f"An image leaves at the first exit whose confidence (`{point.measure}`) is at least its "
-        f"threshold. The thresholds are {point.chosen}. {measured} Signatures that take "
-        "`thresholds` use those instead, for each image its own, above 1 for an exit that it is "
-        "not to leave at; those that take `enabled_exits` let it leave at these alone, and at the "
-        "last.",
+        f"threshold. The thresholds are {point.chosen}. {measured}",
         *_of_probabilities(point),
     ]
 
@@ -123,13 +125,13 @@ def resolution_sections(resolution_rows, point):
         )
     return [
         "## Resolutions",
-        _table(("resolution", "M MACs", "test accuracy", "chosen for"), rows),
+        table(("resolution", "M MACs", "test accuracy", "chosen for"), rows),
         chosen,
     ]
 
 
 def model_card(*, title, config, data, dtype, sections, signatures):
-    """The whole card, Markdown.
+    """The card of a SavedModel, Markdown.
 
     Args:
         title: its heading.
@@ -140,6 +142,44 @@ def model_card(*, title, config, data, dtype, sections, signatures):
         sections: paragraphs of `exit_sections` or `resolution_sections`.
         signatures: those of the loaded SavedModel, by name.
     """
+    arithmetic = "Batch normalisation is folded into the convolutions."
+    if dtype != "float32":
+        arithmetic += f" Weights are {dtype}; accuracies are those of the float32 network."
+    rows = [
+        (
+            f"`{name}`",
+            _tensors(function.structured_input_signature[1]),
+            _tensors(function.structured_outputs),
+        )
+        for name, function in signatures.items()
+    ]
+    takes = {
+        name for function in signatures.values() for name in function.structured_input_signature[1]
+    }
+    return whole_card(
+        title=title,
+        config=config,
+        data=data,
+        about=arithmetic,
+        sections=sections,
+        normalised="inside the model",
+        use=[
+            "## Signatures",
+            table(("signature", "takes", "gives"), rows),
+            *([_OTHER_THRESHOLDS] if "thresholds" in takes else []),
+        ],
+    )
+
+
+def whole_card(*, title, config, data, about, sections, normalised, use):
+    """A card, Markdown.
+
+    Args:
+        title, config, data, sections: see `model_card`.
+        about: what the first paragraph says beside the classes and the data set.
+        normalised: where pixels are, in words.
+        use: paragraphs on how the network is called.
+    """
     height, width, channels = data["image_shape"]
     reading = (
         "turned as the camera was held, with white for what is seen through"
@@ -147,9 +187,6 @@ def model_card(*, title, config, data, dtype, sections, signatures):
         else "as they are stored: a note of how the camera was held is not looked at"
     )
     seen = "its centre is cut out" if data["center_crop"] else "all of it is seen"
-    arithmetic = "Batch normalisation is folded into the convolutions."
-    if dtype != "float32":
-        arithmetic += f" Weights are {dtype}; accuracies are those of the float32 network."
     trained_on = f", trained on `{config['dataset']}`" if "dataset" in config else ""
     settings = [
         (f"`{name}`", f"`{value}`")
@@ -159,34 +196,24 @@ def model_card(*, title, config, data, dtype, sections, signatures):
     versions = ", ".join(f"{name} {number}" for name, number in config.get("versions", {}).items())
     paragraphs = [
         f"# {title}",
-        f"A classifier of {len(data['class_names'])} classes{trained_on}. {arithmetic}",
+        f"A classifier of {len(data['class_names'])} classes{trained_on}. {about}",
         *sections,
         "## Images",
         f"An image of any size up to {MAX_PIXELS:,} pixels with {channels} channel"
         f"{'s' if channels > 1 else ''} is resized to {height}×{width} ({seen}) and normalised by "
-        f"mean {data['mean']} and standard deviation {data['std']} of pixels in [0, 1], inside the "
-        f"model. Files ({PICTURE_KINDS}) are read {reading}.",
-        "## Signatures",
-        _table(
-            ("signature", "takes", "gives"),
-            [
-                (
-                    f"`{name}`",
-                    _tensors(function.structured_input_signature[1]),
-                    _tensors(function.structured_outputs),
-                )
-                for name, function in signatures.items()
-            ],
-        ),
+        f"mean {data['mean']} and standard deviation {data['std']} of pixels in [0, 1], "
+        f"{normalised}. Files ({PICTURE_KINDS}) are read {reading}.",
+        *use,
         "## How it was trained",
-        _table(("setting", "value"), settings),
+        table(("setting", "value"), settings),
         *([_sizes(config["sizes"])] if "sizes" in config else []),
         f"Versions: {versions}.",
     ]
     return "\n\n".join(paragraphs) + "\n"
 
 
-def _table(heading, rows):
+def table(heading, rows):
+    """A table, Markdown."""
     lines = [heading, ["---"] * len(heading), *rows]
     return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines)
 

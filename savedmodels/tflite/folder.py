@@ -1,12 +1,11 @@
 """The folder of a converted network."""
 
 import contextlib
-import hashlib
 import os
 import pathlib
 
 from tf_adaptive.errors import InputError
-from tf_adaptive.files import unfinished_folder
+from tf_adaptive.files import sha256_of, unfinished_folder
 
 from ..description import DESCRIPTION_FILE
 
@@ -48,7 +47,7 @@ def described_files(directory, names):
         Dictionary from name to a dictionary of "bytes", its size, and "sha256", in hexadecimal.
     """
     return {
-        name: {"bytes": path.stat().st_size, "sha256": _sha256(path)}
+        name: {"bytes": path.stat().st_size, "sha256": sha256_of(path)}
         for name in names
         for path in [pathlib.Path(directory, name)]
     }
@@ -73,16 +72,11 @@ def check_described_file(path, described):
             "The files of a converted network must be whole: convert it again. "
             f"Received: {path} of {size} bytes, where {described['bytes']} were written."
         )
-    if _sha256(path) != described["sha256"]:
+    if sha256_of(path) != described["sha256"]:
         raise InputError(
             "The files of a converted network must be as they were written: convert it again. "
             f"Received: {path}, whose SHA-256 is another."
         )
-
-
-def _sha256(path):
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @contextlib.contextmanager

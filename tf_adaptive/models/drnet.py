@@ -118,7 +118,7 @@ class DRNet(keras.Model):
         name="drnet",
         **overrides,
     ):
-        """A published configuration, or the small one of ours.
+        """A published configuration, or the small one of ours, its weights random.
 
         Args:
             preset: one of `presets`.

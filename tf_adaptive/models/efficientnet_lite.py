@@ -124,7 +124,7 @@ class EfficientNetLite(PublishedNetwork):
 
     @classmethod
     def from_preset(cls, preset, *, weights=None, **overrides):
-        """A published configuration, with random or published weights.
+        """A published configuration, its weights random unless `weights` says which.
 
         With weights and a `num_classes` that is not theirs, the classification layer starts random
         and all else is loaded.

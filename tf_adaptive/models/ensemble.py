@@ -63,7 +63,7 @@ class Ensemble(keras.Model):
 
     @classmethod
     def from_preset(cls, preset, *, name="ensemble", **overrides):
-        """One of the usual ensembles.
+        """One of the usual ensembles, its weights random.
 
         Args:
             preset: one of `presets`.

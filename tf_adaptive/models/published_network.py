@@ -30,7 +30,9 @@ class PublishedNetwork(keras.Model):
 
     @classmethod
     def from_preset(cls, preset, **overrides):
-        """A published configuration.
+        """A published configuration, its weights random.
+
+        Trained ones: `tf_adaptive.load_weights`, `load_run`, `load_pytorch_weights`.
 
         Args:
             preset: one of `presets`.
