@@ -3,11 +3,15 @@
     client = GrpcClient("localhost:8500", "digits")
     answer = client.classify([open("photo.jpg", "rb").read()])
 
-Both clients have the same methods and give the same answers.
+Both clients have the same methods and give the same answers. They count the images that left at
+each exit, for Prometheus:
+
+    prometheus_client.start_http_server(9100, registry=client.counts.registry)
 """
 
 import base64
 import json
+import time
 import urllib.error
 import urllib.request
 
@@ -17,6 +21,8 @@ import tensorflow as tf
 from tf_adaptive.errors import InputError, plain_reason
 from tf_adaptive.extras import lazily
 from tf_adaptive.pictures import PICTURE_KINDS
+
+from .answer_counts import AnswerCounts
 
 grpc = lazily("grpc", extra="serving")
 predict_pb2 = lazily("tensorflow_serving.apis.predict_pb2", extra="serving")
@@ -31,6 +37,10 @@ _NEVER = 2.0
 
 class _Client:
     """What both ways of asking share; a subclass has `call`."""
+
+    def __init__(self, model, counts):
+        self.model = model
+        self.counts = AnswerCounts() if counts is None else counts
 
     def classify(self, images, *, thresholds=None, enabled_exits=None):
         """Classifies images.
@@ -74,27 +84,44 @@ class _Client:
             inputs["thresholds"] = np.broadcast_to(
                 thresholds, (len(images), *thresholds.shape[-1:])
             )
-        return self.call(signature, **inputs)
+        began = time.perf_counter()
+        try:
+            answer = self.call(signature, **inputs)
+        except InputError:
+            self.counts.refused(self.model)
+            raise
+        self.counts.answered(self.model, answer, seconds=time.perf_counter() - began)
+        return answer
+
+    def metrics(self):
+        """What `counts` has come to, in Prometheus's text format."""
+        return self.counts.text()
 
 
 class GrpcClient(_Client):
     """Asks by gRPC, TF Serving's port 8500; close it, or use it in a `with` statement.
 
     Args:
-        address: "host:port".
+        address: "host:port"; where it stands for several servers they are asked in turns.
         model: the name it is served by.
         version: a whole number; the newest if None.
         timeout_seconds: how long an answer may take.
+        counts: `AnswerCounts` that several clients share; None for one of its own.
+
+    Attributes:
+        counts: as given, or its own; what `classify` was answered is counted there.
     """
 
-    def __init__(self, address, model, *, version=None, timeout_seconds=10.0):
+    def __init__(self, address, model, *, version=None, timeout_seconds=10.0, counts=None):
+        super().__init__(model, counts)
         self.address = address
-        self.model = model
         self.version = version
         self.timeout_seconds = timeout_seconds
         # Batches of images are larger than the 4 MB that gRPC allows by itself.
         unlimited = [("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1)]
-        self._channel = grpc.insecure_channel(address, options=unlimited)
+        # A name may stand for several servers.
+        in_turns = [("grpc.lb_policy_name", "round_robin")]
+        self._channel = grpc.insecure_channel(address, options=unlimited + in_turns)
         self._service = prediction_service_pb2_grpc.PredictionServiceStub(self._channel)
 
     def call(self, signature, **inputs):
@@ -144,10 +171,11 @@ class RestClient(_Client):
 
     Args:
         address: "host:port".
-        model, version, timeout_seconds: as for `GrpcClient`.
+        model, version, timeout_seconds, counts: as for `GrpcClient`.
     """
 
-    def __init__(self, address, model, *, version=None, timeout_seconds=10.0):
+    def __init__(self, address, model, *, version=None, timeout_seconds=10.0, counts=None):
+        super().__init__(model, counts)
         version = "" if version is None else f"/versions/{version}"
         self.url = f"http://{address}/v1/models/{model}{version}:predict"
         self.timeout_seconds = timeout_seconds

@@ -83,8 +83,8 @@ def test_a_module_is_imported_when_it_is_used(monkeypatch):
 
 def test_the_library_is_imported_without_any_extra():
     # Keras itself imports matplotlib and scikit-learn where they are.
-    names = ["ai_edge_litert", "grpc", "keras_tuner", "tensorboard", "tensorflow_datasets"]
-    names += ["tensorflow_model_optimization", "tensorflow_serving"]
+    names = ["ai_edge_litert", "grpc", "keras_tuner", "prometheus_client", "tensorboard"]
+    names += ["tensorflow_datasets", "tensorflow_model_optimization", "tensorflow_serving"]
     loaded = f"print([name for name in {names} if name in sys.modules])"
     program = f"import sys, tf_adaptive, tf_adaptive.trainers.train_drnet; {loaded}"
     finished = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)

@@ -16,7 +16,7 @@ _MODULES = {
     "tune": ("keras_tuner", "sklearn", "tensorboard"),
     "prune": ("tensorflow_model_optimization", "tf_keras"),
     "tflite": ("ai_edge_litert", "PIL"),
-    "serving": ("tensorflow_serving", "grpc"),
+    "serving": ("tensorflow_serving", "grpc", "prometheus_client"),
     "parquet": ("pyarrow",),
     "beam": ("apache_beam", "pyarrow"),
     "benchmark": ("openvino", "onnxruntime", "tf2onnx"),

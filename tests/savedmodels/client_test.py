@@ -1,13 +1,19 @@
 import io
+import urllib.request
 
 import numpy as np
 import PIL.Image
+import prometheus_client
 import pytest
 import tensorflow as tf
+from prometheus_client.parser import text_string_to_metric_families
 
+from savedmodels.answer_counts import AnswerCounts
 from savedmodels.client import GrpcClient, RestClient
-from tests.savedmodels.servers import grpc_server, rest_server
+from tests.savedmodels.servers import Models, grpc_server, rest_server
 from tf_adaptive.errors import InputError
+
+ANSWERS = "tf_adaptive_answers_total"
 
 
 @pytest.fixture(scope="module", params=["grpc", "rest"])
@@ -146,3 +152,64 @@ def test_no_server(client):
         InputError, match="that can be reached. Received from .*127.0.0.1:9.*: .*efused"
     ):
         client("127.0.0.1:9", "exits", timeout_seconds=2).classify(images())
+
+
+def test_servers_of_one_address_are_asked_in_turns(models, served):
+    others = Models(served)
+    with (
+        grpc_server(models) as one,
+        grpc_server(others) as other,
+        GrpcClient(f"ipv4:{one},{other}", "exits", version=1) as client,
+    ):
+        answers = [client.classify(images()) for _ in range(20)]
+    # Another server's models are loaded when it is first asked.
+    assert others.loaded
+    for answer in answers:
+        np.testing.assert_array_equal(answer["exit"], answers[0]["exit"])
+
+
+def counted(text):
+    """The samples of Prometheus's text format, by name, model and what else labels them."""
+    return {
+        (sample.name, sample.labels.pop("model"), *sample.labels.values()): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+def test_counts_the_images_of_each_exit(connect):
+    client = connect("exits", version=1)
+    client.classify(images(), thresholds=[[1, 1, 0], [0, 1, 1], [1, 0, 0]])
+    client.classify(images(2), thresholds=[0.0, 1.0, 1.0])
+    with pytest.raises(InputError):
+        client.classify([b"no image"])
+    with pytest.raises(InputError):
+        client.classify(images(), thresholds=[0.5])
+    counts = counted(client.metrics())
+    of_exits = {key[1:]: value for key, value in counts.items() if key[0] == ANSWERS}
+    assert of_exits == {("exits", "1"): 3, ("exits", "2"): 1, ("exits", "3"): 1}
+    assert counts["tf_adaptive_refused_requests_total", "exits"] == 2
+    assert counts["tf_adaptive_request_seconds_count", "exits"] == 2
+    assert 0 < counts["tf_adaptive_request_seconds_sum", "exits"] < 60
+    assert 'tf_adaptive_answers_total{exit="1",model="exits"} 3.0\n' in client.metrics()
+
+
+def test_clients_share_counts_that_prometheus_asks_for(connect):
+    counts = AnswerCounts()
+    exits, drnet = connect("exits", version=1, counts=counts), connect("drnet", counts=counts)
+    exits.classify(images(), thresholds=[0.0, 0.0, 0.0])
+    answer = drnet.classify(images())
+    server, thread = prometheus_client.start_http_server(
+        0, addr="127.0.0.1", registry=counts.registry
+    )
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{server.server_port}/metrics") as response:
+            found = counted(response.read().decode())
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+    assert found[ANSWERS, "exits", "1"] == 3
+    for resolution, expected in zip(*np.unique_counts(answer["resolution"]), strict=True):
+        key = ("tf_adaptive_resolution_answers_total", "drnet", str(resolution))
+        assert found[key] == expected

@@ -20,11 +20,15 @@ class Refused(Exception):
 
 
 class Models:
-    """The models of a folder, loaded when they are first asked for."""
+    """The models of a folder, loaded when they are first asked for.
+
+    Attributes:
+        loaded: those that were, by the folders of their versions.
+    """
 
     def __init__(self, folder):
         self._folder = pathlib.Path(folder)
-        self._loaded = {}
+        self.loaded = {}
 
     def signatures(self, name, version=None):
         """Those of a version of a model, or of its newest."""
@@ -32,9 +36,9 @@ class Models:
         if not versions or (version and version not in versions):
             raise Refused(f"Servable not found for request: {name} {version or 'Latest'}")
         place = self._folder / name / str(version or max(versions))
-        if place not in self._loaded:
-            self._loaded[place] = tf.saved_model.load(str(place))
-        return self._loaded[place].signatures
+        if place not in self.loaded:
+            self.loaded[place] = tf.saved_model.load(str(place))
+        return self.loaded[place].signatures
 
     def predict(self, name, version, signature, inputs):
         """Arrays by name; `inputs` are arrays, converted to the dtypes of the signature."""
