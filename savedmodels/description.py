@@ -6,6 +6,7 @@ import pathlib
 
 from tf_adaptive.errors import InputError, is_whole
 from tf_adaptive.exits.thresholds import MEASURES
+from tf_adaptive.files import sha256_of
 from tf_adaptive.pictures import AS_STORED
 from tf_adaptive.reports.pictures import checked_class_names
 from tf_adaptive.runs.stored_fields import (
@@ -19,6 +20,8 @@ from tf_adaptive.runs.stored_fields import (
 )
 
 DESCRIPTION_FILE = "description.json"
+# Of a description: what `described_files` gave.
+FILES_FIELD = "files"
 _FIELDS = {
     **DATA_FIELDS,
     "measure": (lambda value: value in MEASURES, f"one of {', '.join(MEASURES)}"),
@@ -77,6 +80,49 @@ def write_description(directory, description):
     """
     text = json.dumps(description, indent=2) + "\n"
     pathlib.Path(directory, DESCRIPTION_FILE).write_text(text, encoding="utf-8")
+
+
+def described_files(directory, names):
+    """What `description.json` holds of files, to know them again by.
+
+    Args:
+        directory: folder of the files.
+        names: of the files.
+
+    Returns:
+        Dictionary from name to a dictionary of "bytes", its size, and "sha256", in hexadecimal.
+    """
+    return {
+        name: {"bytes": path.stat().st_size, "sha256": sha256_of(path)}
+        for name in names
+        for path in [pathlib.Path(directory, name)]
+    }
+
+
+def check_described_file(path, described):
+    """Refuses a file that is not the one that was described.
+
+    Args:
+        path: of the file.
+        described: what `described_files` gave of it.
+
+    Raises:
+        InputError: it is missing, or of another size or content.
+    """
+    path = pathlib.Path(path)
+    if not path.is_file():
+        raise InputError(f"A network must have all its files. Missing: {path}.")
+    size = path.stat().st_size
+    if size != described["bytes"]:
+        raise InputError(
+            "The files of a network must be whole: write it again. "
+            f"Received: {path} of {size} bytes, where {described['bytes']} were written."
+        )
+    if sha256_of(path) != described["sha256"]:
+        raise InputError(
+            "The files of a network must be as they were written: write it again. "
+            f"Received: {path}, whose SHA-256 is another."
+        )
 
 
 def mark_of(directory):

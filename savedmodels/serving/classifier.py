@@ -9,11 +9,9 @@ from tf_adaptive.exits.operating_point import check_no_operating_point
 from tf_adaptive.exits.thresholds import check_thresholds
 from tf_adaptive.programs.quiet import without_notices
 
-from ..description import mark_of, read_description
+from ..description import FILES_FIELD, check_described_file, mark_of, read_description
 from ..graph_calls import call_on_files
-from .model_folder import EXTRA_ASSETS, versions
-
-_SAVED_MODEL = "saved_model.pb"
+from .model_folder import EXTRA_ASSETS, SAVED_MODEL, versions
 
 
 class SavedModelClassifier:
@@ -36,6 +34,9 @@ class SavedModelClassifier:
         self.class_names = tuple(description["class_names"])
         self.exit_macs = description.get("exit_macs")
         self.kind = "exit" if "thresholds" in description else "resolution"
+        # Of former versions, weights are variables, which TensorFlow checks.
+        if FILES_FIELD in description:
+            check_described_file(version / SAVED_MODEL, description[FILES_FIELD][SAVED_MODEL])
         signature, self._given = "serving_bytes", {}
         if thresholds is not None:
             if "thresholds" not in description:
@@ -82,7 +83,7 @@ def newest_version(directory):
     Raises:
         InputError: it is none of them, or that of several models.
     """
-    if os.path.isfile(directory / _SAVED_MODEL):
+    if os.path.isfile(directory / SAVED_MODEL):
         return directory
     if versions(directory):
         return directory / str(max(versions(directory)))

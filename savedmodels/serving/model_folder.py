@@ -17,6 +17,7 @@ model_server_config_pb2 = lazily(
 
 # Inside a version: what TF Serving does not take for part of the model.
 EXTRA_ASSETS = "assets.extra"
+SAVED_MODEL = "saved_model.pb"
 # Where the folder is inside TF Serving's container.
 _SERVED_FROM = "/models"
 _OURS = "# Written by python -m savedmodels.export.\n"

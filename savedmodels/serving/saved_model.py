@@ -14,11 +14,11 @@ from tf_adaptive.routing.evaluation import ResolutionRow
 from tf_adaptive.routing.operating_point import RoutingPoint
 from tf_adaptive.runs.run import Run
 
-from ..description import check_described, write_description
+from ..description import FILES_FIELD, check_described, described_files, write_description
 from .archive import write_saved_model
 from .exit_signatures import exit_signatures
 from .model_card import exit_sections, model_card, resolution_sections
-from .model_folder import EXTRA_ASSETS, new_version
+from .model_folder import EXTRA_ASSETS, SAVED_MODEL, new_version
 from .resolution_signatures import resolution_signatures
 from .triton import write_models
 from .warmup import write_warmup_requests
@@ -163,7 +163,9 @@ def _write(executor, rows, point, data, config, output, name, version, dtype, se
         (folder / EXTRA_ASSETS / "labels.txt").write_text(
             "".join(f"{label}\n" for label in data["class_names"]), encoding="utf-8"
         )
-        write_description(folder / EXTRA_ASSETS, describe(version))
+        # TensorFlow has checksums of variables, and none of constants.
+        described = {FILES_FIELD: described_files(folder, [SAVED_MODEL])}
+        write_description(folder / EXTRA_ASSETS, {**describe(version), **described})
         (folder / "model_card.md").write_text(card(version, loaded), encoding="utf-8")
     return name, version
 

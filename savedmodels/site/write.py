@@ -14,9 +14,9 @@ from tf_adaptive.images import scale_and_offset
 from tf_adaptive.pictures import AS_SEEN
 
 from ..classifiers import load_classifier
-from ..description import DESCRIPTION_FILE, read_description
+from ..description import DESCRIPTION_FILE, described_files, read_description
 from ..picture_files import find_pictures, read_picture
-from ..tflite.folder import described_files, folder_replaced_whole
+from ..tflite.folder import folder_replaced_whole
 from .points import operating_points
 
 LITERT_VERSION = "2.5.3"

@@ -17,7 +17,7 @@ from tf_adaptive.reports.files import put_in_place
 from tf_adaptive.routing.dispatch import Routing
 from tf_adaptive.runs.run import Run
 
-from ..description import check_described, write_description
+from ..description import FILES_FIELD, check_described, described_files, write_description
 from . import run as run_file
 from .agreement import (
     LEAST_AGREEMENT_PERCENT,
@@ -30,11 +30,9 @@ from .exit_signatures import stage_parts, stage_samples, stage_signatures
 from .files import PRECISIONS, write_files
 from .folder import (
     AGREEMENT_FILE,
-    FILES_FIELD,
     RUN_FILE,
     batch_name,
     check_output,
-    described_files,
     folder_replaced_whole,
 )
 from .load_runner import load_runner

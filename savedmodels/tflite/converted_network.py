@@ -7,10 +7,9 @@ import numpy as np
 
 from tf_adaptive.errors import InputError
 
-from ..description import DESCRIPTION_FILE, read_description
+from ..description import DESCRIPTION_FILE, FILES_FIELD, check_described_file, read_description
 from .answer import Answer
 from .compiled import Compiler, Signature, shape_of
-from .folder import FILES_FIELD, check_described_file
 from .run import normalized
 
 # What a runner must know of a signature.

@@ -5,12 +5,11 @@ import os
 import pathlib
 
 from tf_adaptive.errors import InputError
-from tf_adaptive.files import sha256_of, unfinished_folder
+from tf_adaptive.files import unfinished_folder
 
 from ..description import DESCRIPTION_FILE
 
 AGREEMENT_FILE = "agreement.csv"
-FILES_FIELD = "files"
 # What classifies pictures with the folder and nothing of this package.
 RUN_FILE = "run.py"
 _OURS = (DESCRIPTION_FILE, AGREEMENT_FILE, RUN_FILE, "__pycache__")
@@ -33,49 +32,6 @@ def check_output(directory):
         raise InputError(
             "`output` must be new, empty, or a folder that savedmodels.convert_tflite wrote. "
             f"Received: {directory}, which holds {(others or [path.name for path in held])[0]!r}."
-        )
-
-
-def described_files(directory, names):
-    """What `description.json` holds of files, to know them again by.
-
-    Args:
-        directory: folder of the files.
-        names: of the files.
-
-    Returns:
-        Dictionary from name to a dictionary of "bytes", its size, and "sha256", in hexadecimal.
-    """
-    return {
-        name: {"bytes": path.stat().st_size, "sha256": sha256_of(path)}
-        for name in names
-        for path in [pathlib.Path(directory, name)]
-    }
-
-
-def check_described_file(path, described):
-    """Refuses a file that is not the one that was described.
-
-    Args:
-        path: of the file.
-        described: what `described_files` gave of it.
-
-    Raises:
-        InputError: it is missing, or of another size or content.
-    """
-    path = pathlib.Path(path)
-    if not path.is_file():
-        raise InputError(f"A converted network must have all its files. Missing: {path}.")
-    size = path.stat().st_size
-    if size != described["bytes"]:
-        raise InputError(
-            "The files of a converted network must be whole: convert it again. "
-            f"Received: {path} of {size} bytes, where {described['bytes']} were written."
-        )
-    if sha256_of(path) != described["sha256"]:
-        raise InputError(
-            "The files of a converted network must be as they were written: convert it again. "
-            f"Received: {path}, whose SHA-256 is another."
         )
 
 

@@ -163,6 +163,12 @@ def test_damaged_models(served, float32_stages, tmp_path):
     (version / "variables/variables.data-00000-of-00001").write_bytes(b"half")
     with pytest.raises(InputError, match="version, which cannot be loaded; export it again"):
         load_classifier(version)
+    # In the middle of a weight.
+    content = bytearray((version / "saved_model.pb").read_bytes())
+    content[content.index(b"Const") + len(content) // 2] ^= 1
+    (version / "saved_model.pb").write_bytes(content)
+    with pytest.raises(InputError, match="as they were written: .*saved_model.pb, whose SHA-256"):
+        load_classifier(version)
     shutil.rmtree(version / "assets.extra")
     with pytest.raises(InputError, match="which has no description.json"):
         load_classifier(version)
