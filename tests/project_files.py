@@ -3,9 +3,7 @@
 import pathlib
 
 REPOSITORY = pathlib.Path(__file__).parents[1]
-FOLDERS = (
-    *("tf_adaptive", "trainers", "savedmodels", "benchmarks", "experiments", "tests", "docs"),
-)
+FOLDERS = ("tf_adaptive", "trainers", "savedmodels", "benchmarks", "experiments", "tests", "docs")
 
 
 def project_files():
