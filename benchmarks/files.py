@@ -20,10 +20,11 @@ import tensorflow as tf
 import tqdm
 from absl import flags
 
-from savedmodels.classifiers import SavedModelClassifier, load_classifier
+from savedmodels.classifiers import load_classifier
 from savedmodels.description import read_description
 from savedmodels.files.job import Job
 from savedmodels.files.pictures import find_input
+from savedmodels.serving.classifier import SavedModelClassifier
 from savedmodels.serving.model_folder import EXTRA_ASSETS
 from tf_adaptive.data import load_dataset
 from tf_adaptive.data.preprocessing import Preprocessing

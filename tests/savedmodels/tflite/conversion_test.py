@@ -83,7 +83,7 @@ def test_lower_precisions_are_really_lower(float32, float16, int8, network):
 
 def test_a_file_and_a_signature_for_each_stage(float32_stages):
     assert sorted(path.name for path in float32_stages.iterdir()) == [
-        *("agreement.csv", "description.json"),
+        *("agreement.csv", "description.json", "run.py"),
         *(f"stage_{number}.tflite" for number in range(1, NUM_EXITS + 1)),
     ]
     for number in range(1, NUM_EXITS + 1):
@@ -94,7 +94,7 @@ def test_a_file_and_a_signature_for_each_stage(float32_stages):
 @pytest.mark.parametrize("name", ["float32", "float16", "int8"])
 def test_one_file_with_a_signature_for_each_stage(name, request):
     folder = request.getfixturevalue(name)
-    names = ["agreement.csv", "description.json", "network.tflite"]
+    names = ["agreement.csv", "description.json", "network.tflite", "run.py"]
     assert sorted(path.name for path in folder.iterdir()) == names
     model = read_flatbuffer((folder / "network.tflite").read_bytes())
     signatures = [each.signatureKey.decode() for each in model.signatureDefs]
