@@ -16,8 +16,8 @@ from tf_adaptive.runs.evaluate import evaluate
 from tf_adaptive.runs.released import INDEX_FILE, file_of
 from tf_adaptive.runs.run import Run
 
+from .output_folder import check_replaceable, folder_replaced_whole
 from .serving.model_card import exit_sections, resolution_sections, table, whole_card
-from .tflite.folder import folder_replaced_whole
 
 # The most that accuracies on the test images may differ from the run's, in points.
 MOST_POINTS = {"float32": 0.0, "float16": 0.1}
@@ -88,17 +88,12 @@ def write_release(run_dirs, names, output, *, license_file, dtype="float32", dat
 
 def check_output(directory):
     """Refuses an output folder that holds something else than released networks of before."""
-    directory = pathlib.Path(directory)
-    if directory.exists() and not directory.is_dir():
-        raise InputError(f"`output` must be a folder. Received: the file {directory}.")
-    held = sorted(path.name for path in directory.iterdir()) if directory.exists() else []
-    # What is replaced is deleted.
-    others = [name for name in held if name != INDEX_FILE and not name.endswith(".zip")]
-    if others or (held and INDEX_FILE not in held):
-        raise InputError(
-            "`output` must be new, empty, or a folder that savedmodels.write_weights wrote. "
-            f"Received: {directory}, which holds {(others or held)[0]!r}."
-        )
+    check_replaceable(
+        directory,
+        program="savedmodels.write_weights",
+        marker=INDEX_FILE,
+        is_ours=lambda name: name == INDEX_FILE or name.endswith(".zip"),
+    )
 
 
 def _check_names(run_dirs, names):

@@ -15,8 +15,8 @@ from tf_adaptive.pictures import AS_SEEN
 
 from ..classifiers import load_classifier
 from ..description import DESCRIPTION_FILE, described_files, read_description
+from ..output_folder import check_replaceable, folder_replaced_whole
 from ..picture_files import find_pictures, read_picture
-from ..tflite.folder import folder_replaced_whole
 from .points import operating_points
 
 LITERT_VERSION = "2.5.3"
@@ -92,17 +92,9 @@ def write_site(tflite_dir, output, *, litert_dir, pictures=None):
 
 def check_output(directory):
     """Refuses an output folder that holds something else than a page of before."""
-    directory = pathlib.Path(directory)
-    if directory.exists() and not directory.is_dir():
-        raise InputError(f"`output` must be a folder. Received: the file {directory}.")
-    held = sorted(path.name for path in directory.iterdir()) if directory.exists() else []
-    # What is replaced is deleted.
-    others = [name for name in held if name not in _OURS]
-    if others or (held and not (directory / _NETWORK_FILE).is_file()):
-        raise InputError(
-            "`output` must be new, empty, or a folder that savedmodels.web wrote. "
-            f"Received: {directory}, which holds {(others or held)[0]!r}."
-        )
+    check_replaceable(
+        directory, program="savedmodels.web", marker=_NETWORK_FILE, is_ours=_OURS.__contains__
+    )
 
 
 def _checked_litert(directory):

@@ -18,6 +18,7 @@ from tf_adaptive.routing.dispatch import Routing
 from tf_adaptive.runs.run import Run
 
 from ..description import FILES_FIELD, check_described, described_files, write_description
+from ..output_folder import folder_replaced_whole
 from . import run as run_file
 from .agreement import (
     LEAST_AGREEMENT_PERCENT,
@@ -33,7 +34,6 @@ from .folder import (
     RUN_FILE,
     batch_name,
     check_output,
-    folder_replaced_whole,
 )
 from .load_runner import load_runner
 from .resolution_signatures import (
@@ -240,7 +240,7 @@ def _convert(
     samples = None
     if precision == "int8" and not network.has_ranges:
         samples = network.samples(read_calibration_images(dataset, calibration_images))
-    with folder_replaced_whole(output) as folder:
+    with folder_replaced_whole(output, check=check_output) as folder:
         files = write_files(
             folder,
             network.signatures,

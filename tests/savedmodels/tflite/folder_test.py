@@ -1,11 +1,16 @@
 """Folders that are whole or as they were."""
 
+import functools
+
 import pytest
 
+from savedmodels import output_folder
 from savedmodels.description import write_description
-from savedmodels.tflite.folder import folder_replaced_whole
+from savedmodels.tflite.folder import check_output
 from tests.trainers.programs import files
 from tf_adaptive import InputError
+
+folder_replaced_whole = functools.partial(output_folder.folder_replaced_whole, check=check_output)
 
 
 @pytest.fixture
